@@ -1,0 +1,36 @@
+# Everything happens in .venv; only git, make and python3 (3.11 or later, with venv) are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test lint clean
+
+# The whole graph on the embedded data set; the report is metrics/report.html.
+demo: .venv/installed
+	dvc repro
+	@echo "open metrics/report.html"
+
+# Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow').
+test: .venv/installed-dev lint
+	python -m pytest $(ARGS)
+
+lint: .venv/installed-dev
+	ruff check .
+	ruff format --check .
+	mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	python -m pip install --quiet -e .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	python -m pip install --quiet -e '.[dev]'
+	@touch $@ .venv/installed
+
+# Generated files; what DVC cached stays in .dvc/cache.
+clean:
+	rm -rf .scratch build *.egg-info .pytest_cache .ruff_cache .mypy_cache
