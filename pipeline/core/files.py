@@ -1,0 +1,57 @@
+"""Files that are whole or absent: write aside, fsync, rename into place, fsync the folder."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.core.errors import ConfigError
+
+
+@contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename it into place when the block ends well, remove it otherwise.
+
+    Raises:
+        ConfigError: ``path`` is a folder or its parent cannot be made.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; expected a file name to write.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"{path.parent}: is not a folder; move it away or choose another output.") from error
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield aside
+        _sync(aside)
+        os.replace(aside, path)
+        _sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Publish ``data`` under ``path``."""
+    with published(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Publish ``text`` under ``path`` as UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
