@@ -1,0 +1,122 @@
+"""``data/images.h5``: every image decoded once, at the working size; its mask where there is one.
+
+/id (N,) str    /role (N,) str    /has_mask (N,) uint8    /crc32 (N, 2) uint32: image, mask
+/image (N, H, W, 3) uint8, raw, one chunk an image       /mask (N, H, W) uint8 of class ids, 255 = ignore
+attributes: schema, schema_version, complete, count, class_names (JSON), colours (JSON), ignore_index
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import h5py
+import numpy as np
+
+from pipeline.core.errors import ArtefactError
+from pipeline.stores.hdf5 import IGNORE, crc, create, expect, open_checked, reading, text_attribute
+
+SCHEMA, VERSION = "fewmask-images", 1
+
+
+class ImageWriter:
+    """Fills a new store; the number of images and their one size are known beforehand."""
+
+    def __init__(self, file: h5py.File, count: int, size: tuple[int, int]):
+        self.file = file
+        height, width = size
+        images = {"chunks": (1, height, width, 3), "fletcher32": True}
+        file.create_dataset("image", (count, height, width, 3), np.uint8, **images)
+        masks = {
+            "chunks": (1, height, width),
+            "fletcher32": True,
+            "compression": "gzip",
+            "compression_opts": 1,
+        }
+        file.create_dataset("mask", (count, height, width), np.uint8, fillvalue=IGNORE, **masks)
+        self.rows: list[tuple[str, str, bool, int, int]] = []
+
+    def add(self, name: str, role: str, image: np.ndarray, mask: np.ndarray | None) -> None:
+        """Append one image (H, W, 3) uint8 and its mask (H, W) uint8 or None."""
+        index = len(self.rows)
+        written = np.full(image.shape[:2], IGNORE, np.uint8) if mask is None else mask
+        self.file["image"][index] = image
+        self.file["mask"][index] = written
+        self.rows.append((name, role, mask is not None, crc(name, image), crc(name, written)))
+
+    def finish(self, class_names: Sequence[str], colours: Sequence[Sequence[int]]) -> None:
+        names, roles, masked, *sums = zip(*self.rows, strict=True)
+        text = h5py.string_dtype()
+        self.file.create_dataset("id", data=list(names), dtype=text)
+        self.file.create_dataset("role", data=list(roles), dtype=text)
+        self.file.create_dataset("has_mask", data=np.array(masked, np.uint8))
+        self.file.create_dataset("crc32", data=np.array(sums, np.uint32).T)
+        attributes = {"class_names": list(class_names), "colours": [list(colour) for colour in colours]}
+        self.file.attrs.update({key: json.dumps(value) for key, value in attributes.items()})
+        self.file.attrs.update(count=len(self.rows), ignore_index=IGNORE)
+
+
+class Images:
+    """Reads an image store; each image is checked against its CRC when it is read."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.file = open_checked(path, SCHEMA, VERSION)
+        with reading(path):
+            self.ids = [str(name) for name in self.file["id"].asstr()[:]]
+            self.roles = [str(role) for role in self.file["role"].asstr()[:]]
+            self.has_mask = self.file["has_mask"][:].astype(bool)
+            self.crc32 = self.file["crc32"][:]
+            self.class_names: list[str] = text_attribute(self.file, "class_names")
+            self.colours: list[list[int]] = text_attribute(self.file, "colours")
+            self.size: tuple[int, int] = self.file["image"].shape[1:3]
+            shapes = {self.file[name].shape[0] for name in ("id", "role", "has_mask", "crc32", "image", "mask")}
+        expect(shapes == {int(self.file.attrs["count"])}, path, f"its datasets hold {sorted(shapes)} images")
+        self.index = {name: number for number, name in enumerate(self.ids)}
+
+    def image(self, name: str) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self._read("image", name, 0)
+
+    def mask(self, name: str) -> np.ndarray:
+        """(H, W) uint8 of class ids, 255 = ignore; all 255 where the data set has no mask."""
+        return self._read("mask", name, 1)
+
+    def stack(self, names: Iterable[str], kind: str = "image") -> np.ndarray:
+        """Several images (n, H, W, 3) or masks (n, H, W), uint8."""
+        read = self.image if kind == "image" else self.mask
+        arrays = [read(name) for name in names]
+        return np.stack(arrays) if arrays else np.zeros((0, *self.file[kind].shape[1:]), np.uint8)
+
+    def _read(self, kind: str, name: str, column: int) -> np.ndarray:
+        if name not in self.index:
+            raise ArtefactError(f"{self.path}: has no image '{name}'; expected every id of the split. Run 'dvc repro'.")
+        number = self.index[name]
+        with reading(self.path, name):
+            data: np.ndarray = self.file[kind][number]
+        expect(crc(name, data) == self.crc32[number, column], self.path, f"checksum mismatch for {kind} '{name}'")
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.file.close()
+
+
+def write_images(
+    path: Path,
+    samples: Iterable[tuple[str, str, np.ndarray, np.ndarray | None]],
+    count: int,
+    class_names: Sequence[str],
+    colours: Sequence[Sequence[int]],
+) -> None:
+    """Write ``samples`` (id, role, image, mask) into a new file at ``path``, in their order."""
+    with create(path, SCHEMA, VERSION) as file:
+        writer: ImageWriter | None = None
+        for name, role, image, mask in samples:
+            writer = writer or ImageWriter(file, count, (image.shape[0], image.shape[1]))
+            writer.add(name, role, image, mask)
+        assert writer is not None and len(writer.rows) == count
+        writer.finish(class_names, colours)
