@@ -1,0 +1,89 @@
+"""A folder of the user's own: images/, masks/ for some of them, and optionally unlabelled/, validation/, test/."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.errors import ConfigError, DataError, raise_all
+from pipeline.datasets.imagefiles import IGNORE, list_images, read_image, read_mask
+from pipeline.datasets.sources import FolderConfig, Sample
+
+
+class Folder:
+    """images/ + masks/ and unlabelled/ are train; validation/{images,masks} and test/{images,masks} their roles.
+
+    A mask has its image's name (0001.jpg, 0001.png). Images without a mask are unlabelled.
+    """
+
+    def __init__(self, config: FolderConfig):
+        self.config = config
+        self.root = Path(config.root)
+        self.classes = tuple(config.classes)
+        self.colours = _colours(config)
+        self.lookup = np.full(256, -1, np.int16)
+        self.lookup[: len(self.classes)] = np.arange(len(self.classes))
+        self.lookup[[IGNORE, config.ignore]] = IGNORE
+
+    def samples(self) -> list[Sample]:
+        found = self._labelled("train", self.root / "images", self.root / "masks")
+        if (self.root / "unlabelled").is_dir():
+            images = list_images(self.root / "unlabelled", self.config)
+            found += [Sample(key, "train", path) for key, path in images.items()]
+        for role in ("validation", "test"):
+            if (self.root / role).is_dir():
+                found += self._labelled(role, self.root / role / "images", self.root / role / "masks")
+        self._check_ids(found)
+        return found
+
+    def _labelled(self, role: str, images: Path, masks: Path) -> list[Sample]:
+        paths, targets = list_images(images, self.config), list_images(masks, self.config)
+        orphans = sorted(targets.keys() - paths.keys())
+        problems = [
+            f"{targets[key]}: a mask without an image; expected {images}/{key}.*. Add or remove." for key in orphans
+        ]
+        if role != "train":
+            bare = sorted(paths.keys() - targets.keys())
+            problems += [
+                f"{paths[key]}: no mask; expected {masks}/{key}.png in the {role} set. Add it." for key in bare
+            ]
+        raise_all(problems, DataError)
+        return [Sample(key, role, path, targets.get(key)) for key, path in paths.items()]
+
+    def _check_ids(self, samples: list[Sample]) -> None:
+        seen: dict[str, Path | None] = {}
+        twice = []
+        for sample in samples:
+            if sample.id in seen:
+                twice.append(f"{sample.image}: also stands as {seen[sample.id]}: a leak. Remove or rename one.")
+            seen[sample.id] = sample.image
+        raise_all(twice, DataError)
+
+    def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
+        assert sample.image
+        image = read_image(sample.image, self.config)
+        if sample.mask is None:
+            return image, None
+        declared = self.config.colours and np.array([*self.colours, (0, 0, 0)], np.uint8)
+        colours = declared if isinstance(declared, np.ndarray) else None
+        return image, read_mask(sample.mask, sample.image, self.config, self.lookup, colours)
+
+
+def _colours(config: FolderConfig) -> tuple[tuple[int, int, int], ...]:
+    if len(set(config.classes)) < len(config.classes):
+        raise ConfigError("dataset.classes: a name stands twice; expected each once. Rename one.")
+    if config.colours is None:
+        return tuple(_voc_colour(index + 1) for index in range(len(config.classes)))
+    good = all(len(colour) == 3 and all(0 <= value <= 255 for value in colour) for colour in config.colours)
+    if not good or len(config.colours) != len(config.classes):
+        found = f"{len(config.colours)} colours for {len(config.classes)} classes"
+        raise ConfigError(f"dataset.colours: {found}; expected one [r, g, b] of 0..255 a class. Mend the list.")
+    return tuple((r, g, b) for r, g, b in config.colours)
+
+
+def _voc_colour(index: int) -> tuple[int, int, int]:
+    """The PASCAL VOC palette: the bits of the index, three at a time, from the highest bit of r, g, b down."""
+    rgb = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            rgb[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
+    return rgb[0], rgb[1], rgb[2]

