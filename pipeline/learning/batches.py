@@ -1,0 +1,89 @@
+"""Batches: a pure function of (seed, step), so that a resumed training sees what an undisturbed one would have seen.
+
+Images and masks lie in memory as uint8 (190 MB for CamVid); the weak views are made on the device.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.core.seeding import generator
+from pipeline.learning.learner import Batch, LabelledData, PixelCounts
+from pipeline.views.weak import IGNORE, Normalise, WeakViews, apply_views, draw_view
+
+
+class Pool:
+    """Images (N, H, W, 3) uint8 with masks (N, H, W) uint8, visited in a new random order each epoch."""
+
+    def __init__(self, images: np.ndarray, masks: np.ndarray, seed: int, name: str):
+        self.images, self.masks = torch.from_numpy(images), torch.from_numpy(masks)
+        self.seed, self.name = seed, name
+        self.orders: dict[int, np.ndarray] = {}
+
+    def indices(self, position: int, count: int) -> list[int]:
+        """Which images stand at ``position``... of the endless visiting order."""
+        return [
+            self._order(place // len(self.images))[place % len(self.images)]
+            for place in range(position, position + count)
+        ]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self.orders:
+            self.orders = {key: order for key, order in self.orders.items() if key == epoch - 1}
+            self.orders[epoch] = generator(self.seed, self.name, "order", epoch).permutation(len(self.images))
+        return self.orders[epoch]
+
+
+class Batches(LabelledData):
+    """The one loader, the same for every method.
+
+    Args:
+        labelled: images with targets; where pseudo-labels were joined (papers/002 stage 3) they come last.
+        true: how many of ``labelled`` carry a person's mask; only these count for class weights.
+        unlabelled: images without targets.
+    """
+
+    def __init__(
+        self,
+        labelled: Pool,
+        true: int,
+        unlabelled: Pool,
+        batch: int,
+        batch_unlabelled: int,
+        views: WeakViews,
+        normalise: Normalise,
+        classes: int,
+        device: torch.device | str = "cpu",
+    ):
+        self.pools = ((labelled, batch), (unlabelled, batch_unlabelled))
+        self.true, self.views, self.normalise, self.device = true, views, normalise, device
+        self.counts = count_pixels(labelled.masks[:true].numpy(), classes)
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of one step."""
+        (x_l, y_l), (x_u, _) = (self._draw(pool, count, step) for pool, count in self.pools)
+        return Batch(x_l, y_l, x_u)
+
+    def _draw(self, pool: Pool, count: int, step: int) -> tuple[Tensor, Tensor]:
+        chosen = torch.tensor(pool.indices(step * count, count) if count else [], dtype=torch.long)
+        images, masks = pool.images.index_select(0, chosen), pool.masks.index_select(0, chosen)
+        size = (images.shape[1], images.shape[2])
+        rng = generator(pool.seed, pool.name, "views", step)
+        views = [draw_view(self.views, size, rng) for _ in range(count)]
+        return apply_views(images.to(self.device), masks.to(self.device), views, self.normalise)
+
+    def labelled(self, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
+        pool = self.pools[0][0]
+        for first in range(0, self.true, size):
+            part = slice(first, min(first + size, self.true))
+            yield self.normalise(pool.images[part].to(self.device)), pool.masks[part].to(self.device).long()
+
+
+def count_pixels(masks: np.ndarray, classes: int) -> PixelCounts:
+    """Pixel counts of masks (N, H, W) uint8, void included in the totals."""
+    rows = np.array([np.bincount(mask.ravel(), minlength=IGNORE + 1)[:classes] for mask in masks], np.int64)
+    rows = rows.reshape(-1, classes)
+    pixels = int(np.prod(masks.shape[1:]))
+    return PixelCounts(rows.sum(0), pixels * len(masks), (rows > 0).sum(0) * pixels)

@@ -1,0 +1,171 @@
+"""The one training loop: every method of this project is trained by ``fit`` and by nothing else."""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+import torch
+from pydantic import NonNegativeInt, PositiveInt
+from torch import nn
+
+from pipeline.core.errors import NonFiniteError
+from pipeline.core.params import Section
+from pipeline.core.progress import Progress, say
+from pipeline.core.seeding import torch_seed
+from pipeline.core.stage import Signals, Stopped
+from pipeline.learning import checkpoint
+from pipeline.learning.batches import Batches
+from pipeline.learning.learner import Batch, Learner, Update
+from pipeline.learning.optim import OptimiserConfig, make_optimiser, set_rate
+from pipeline.views.weak import WeakViews
+
+ROWS = 100  # of a history file: means over equal parts of the training
+
+
+class FitConfig(Section):
+    """What every training has in params.yaml; a method's own section extends it."""
+
+    steps: PositiveInt
+    batch: PositiveInt  # labelled images a step
+    unlabelled: NonNegativeInt = 0  # unlabelled images a step
+    optimiser: OptimiserConfig
+    views: WeakViews = WeakViews()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where CUDA has it, else float32
+
+
+@dataclass
+class History:
+    """Means of the logged terms over equal parts of the training; ``rows`` become metrics/history/<fit>.csv."""
+
+    steps: int
+    rows: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, step: int, rate: float, terms: dict[str, float]) -> None:
+        """Note one finished step (counted from 1)."""
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+        if step % max(1, self.steps // ROWS) == 0 or step == self.steps:
+            means = {name: total / self.count for name, total in self.sums.items()}
+            self.rows.append({"step": step, "rate": rate, **means})
+            self.sums, self.count = {}, 0
+
+
+def fit(
+    learner: Learner,
+    batches: Callable[[int], Batch] | Batches,
+    config: FitConfig,
+    *,
+    seed: int,
+    folder: Path,
+    name: str = "fit",
+    checkpoint_seconds: float = 60.0,
+) -> list[dict[str, float]]:
+    """Train ``learner`` in place for ``config.steps`` steps; return the history's rows.
+
+    Batches and torch's random numbers are functions of (seed, step) alone, so a training that is stopped and run again
+    ends, on a CPU with as many threads, in the same bits as one that was not.
+
+    Args:
+        folder: where checkpoints go; one found there is continued.
+
+    Raises:
+        NonFiniteError: a loss or gradient is not finite; the update is not made.
+        Stopped: SIGTERM or Ctrl-C arrived; a checkpoint of the last whole step is on disk.
+    """
+    optimisers = {player: make_optimiser(module, config.optimiser) for player, module in learner.players().items()}
+    history = History(config.steps)
+    first = _resume(folder, learner, optimisers, history, name)
+    if first == 0:
+        learner.begin(batches)  # type: ignore[arg-type]
+    learner.train()
+    saved = monotonic()
+    with Signals() as signals, Progress(name, config.steps, "step", first) as progress:
+        for step in range(first, config.steps):
+            torch.manual_seed(torch_seed(seed, "step", step))
+            t = step / config.steps
+            terms = _one_step(learner, batches(step), t, optimisers, config, step)
+            history.add(step + 1, config.optimiser.rate(t), terms)
+            progress.show(step + 1, "  ".join(f"{key} {value:.3f}" for key, value in terms.items()))
+            if signals.number or monotonic() - saved > checkpoint_seconds:
+                _save(folder, step + 1, learner, optimisers, history)
+                saved = monotonic()
+            if signals.number:
+                raise Stopped(signals.number)
+    return history.rows
+
+
+def _one_step(
+    learner: Learner,
+    batch: Batch,
+    t: float,
+    optimisers: dict[str, torch.optim.Optimizer],
+    config: FitConfig,
+    step: int,
+) -> dict[str, float]:
+    """Run one ``step`` generator to its end, one optimiser step for each update; return the logged terms."""
+    updates = learner.step(batch, t)
+    logged: dict[str, float] = {}
+    while True:
+        with _precision(config.precision, batch.x_l.device):
+            update = next(updates, None)
+        if update is None:
+            return logged
+        set_rate(optimisers[update.player], config.optimiser.rate(t))
+        logged |= _optimise(learner.players()[update.player], optimisers[update.player], update, step)
+
+
+def _optimise(player: nn.Module, optimiser: torch.optim.Optimizer, update: Update, step: int) -> dict[str, float]:
+    optimiser.zero_grad(set_to_none=True)
+    update.loss.backward()
+    gradients = [p.grad for p in player.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients) if gradients else update.loss.new_zeros(())
+    names = ["loss", *update.terms] if list(update.terms) != ["loss"] else ["loss"]
+    values = torch.stack([update.loss, *update.terms.values(), norm] if len(names) > 1 else [update.loss, norm])
+    *numbers, size = values.detach().float().tolist()  # the one host synchronisation of an update
+    terms = dict(zip(names, numbers, strict=True))
+    if not math.isfinite(sum(numbers) + size):
+        listed = ", ".join(f"{key} {value:g}" for key, value in terms.items())
+        found = f"step {step}: {update.player} is not finite ({listed}, gradient norm {size:g})"
+        raise NonFiniteError(f"{found}; no update was made. Lower optimiser.lr or look at the images; then run again.")
+    optimiser.step()
+    return terms
+
+
+def _precision(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    cuda = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    use = precision == "bfloat16" or (precision == "auto" and cuda)
+    return torch.autocast(device.type, torch.bfloat16, enabled=use)
+
+
+def _save(
+    folder: Path, step: int, learner: Learner, optimisers: dict[str, torch.optim.Optimizer], history: History
+) -> None:
+    state = {
+        "step": step,
+        "learner": learner.state_dict(),
+        "optimisers": {player: optimiser.state_dict() for player, optimiser in optimisers.items()},
+        "history": {"rows": history.rows, "sums": history.sums, "count": history.count},
+    }
+    checkpoint.save(folder, step, state)
+
+
+def _resume(
+    folder: Path, learner: Learner, optimisers: dict[str, torch.optim.Optimizer], history: History, name: str
+) -> int:
+    """Load the newest checkpoint, if any, and return the number of steps already done."""
+    state = checkpoint.load_newest(folder)
+    if state is None:
+        return 0
+    learner.load_state_dict(state["learner"])
+    for player, optimiser in optimisers.items():
+        optimiser.load_state_dict(state["optimisers"][player])
+    history.rows, history.sums, history.count = (state["history"][key] for key in ("rows", "sums", "count"))
+    say(f"[{name}] goes on from step {state['step']}")
+    return int(state["step"])

@@ -1,0 +1,41 @@
+"""Losses with one normalisation: a mean over valid pixels, and 0 over none."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE = 255
+EPS = 1e-12
+
+
+def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over valid pixels; with class weights, the weighted mean (divided by the sum of weights).
+
+    Pixels are flattened first: the two-dimensional kernel has no deterministic form on CUDA.
+
+    Args:
+        logits: (B, C, H, W).
+        target: (B, H, W) int64, 255 = ignore.
+        weight: (C,) or None.
+    """
+    flat = logits.float().permute(0, 2, 3, 1).flatten(0, 2)  # (B H W, C): a view where the memory is channels last
+    y = target.flatten()
+    total = F.cross_entropy(flat, y, weight, ignore_index=IGNORE, reduction="sum")
+    return total / valid_weight(y, weight).clamp_min(EPS)
+
+
+def valid_weight(target: Tensor, weight: Tensor | None) -> Tensor:
+    """Sum of the class weights (or the count) of the valid pixels; scalar float."""
+    valid = target != IGNORE
+    if weight is None:
+        return valid.sum().float()
+    return (weight[target.masked_fill(~valid, 0)] * valid).sum()
+
+
+def class_weights(share: Tensor, c: float) -> Tensor:
+    """W_k = 1 / ln(c + p_k) (Paszke et al. 2016; papers/002 takes c = 1.1 and 1.04), and 0 for an absent class.
+
+    Args:
+        share: p_k (C,), the share of class k among all pixels, void included.
+    """
+    return torch.where(share > 0, 1 / torch.log(c + share), 0.0)

@@ -1,0 +1,93 @@
+"""What a training is made from, read from params and an earlier model, and what is written about it."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from pipeline.core.errors import ArtefactError, ConfigError
+from pipeline.core.stage import Run
+from pipeline.learning.fit import FitConfig
+from pipeline.learning.learner import Learner, Task
+from pipeline.nets.published import Header, build, load_model, network_module
+from pipeline.stores.images import Images
+from pipeline.views.weak import Normalise
+
+
+def learner_class(name: str) -> type[Learner]:
+    """``package.module.Class`` -> the class.
+
+    Raises:
+        ConfigError: there is no such learner.
+    """
+    module, _, kind = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), kind)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"--learner: found '{name}'; expected such as pipeline.methods.supervised.Supervised."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Learner)):
+        raise ConfigError(f"--learner: '{name}' is no Learner; expected a class of pipeline/methods.")
+    return found
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The validated config, the task and the input normalisation of one training."""
+
+    config: FitConfig
+    task: Task
+    mean: list[float]
+    std: list[float]
+    base_digest: str | None
+
+    @classmethod
+    def read(
+        cls, run: Run, schema: type[FitConfig], sections: Sequence[str], base: Path | None, images: Images
+    ) -> "Recipe":
+        config = run.merged(sections, schema)
+        names = images.class_names
+        if base is not None:
+            model = load_model(base)
+            if model.header.class_names != names:
+                found = f"knows the classes {model.header.class_names}; the images have {names}"
+                raise ArtefactError(f"{base}: {found}. Run 'dvc repro' to train it on this data set.")
+            header = model.header
+            task = Task(names, header.network, lambda: build_from(header.network, len(names)), model.net)
+            return cls(config, task, header.mean, header.std, model.digest)
+        raw = run.section("network", dict[str, Any])
+        module = network_module(str(raw.get("name")))
+        network = run.section("network", module.Config)
+        mean, std = module.normalisation(network)
+        task = Task(names, network.model_dump(mode="json"), lambda: build(network, len(names)))
+        return cls(config, task, list(mean), list(std), None)
+
+    def normalise(self, device: torch.device) -> Normalise:
+        return Normalise(tuple(self.mean), tuple(self.std), device)
+
+    def header(self, network: dict[str, Any], images: Images, run: Run, device: torch.device) -> Header:
+        """The header of the published model; nothing in it depends on the time, the host or the folder."""
+        provenance = {
+            "fingerprint": run.fingerprint,
+            "base": self.base_digest,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "h5py": h5py.__version__,
+            "threads": torch.get_num_threads(),
+            "device": device.type,
+        }
+        settings = {key: run.params.raw(key) for key in run.keys}
+        published = {**network, "weights": None} if "weights" in network else network
+        size = [int(side) for side in images.size]
+        return Header(published, images.class_names, images.colours, self.mean, self.std, size, settings, provenance)
+
+
+def build_from(network: dict[str, Any], classes: int) -> torch.nn.Module:
+    """A new network of a plain ``network`` section."""
+    return build(network_module(network["name"]).Config.model_validate(network), classes)

@@ -1,0 +1,65 @@
+"""Supervised training with class-weighted cross-entropy: every method's baseline and first stage.
+
+With ``--join STORE`` (stages/fit.py) the images of a label store count as labelled, with their pseudo-labels for masks:
+that is stage 3 of papers/002, "retrain using all images", and needs no code of its own.
+
+Choices (papers/002 is silent): weights come from the labelled images with true masks only, once, before training;
+p_k has void in its denominator (``global``), as in the code of the weights' source, Paszke et al. 2016.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pipeline.core.progress import warn
+from pipeline.learning.fit import FitConfig
+from pipeline.learning.learner import Batch, LabelledData, Learner, PixelCounts, Task, Update
+from pipeline.learning.losses import class_weights, cross_entropy
+
+
+class Config(FitConfig):
+    """``weight_c`` is c of W_k = 1/ln(c + p_k); null weighs all classes alike."""
+
+    weight_c: float | None = Field(default=1.1, gt=1)
+    share: Literal["global", "present"] = "global"
+
+
+def class_share(counts: PixelCounts, share: str) -> Tensor:
+    """p_k (C,) float32: of all pixels, void included; or of the pixels of the images in which the class occurs."""
+    total = counts.total if share == "global" else counts.where_present.clip(min=1)
+    return torch.from_numpy(counts.per_class / total).float()
+
+
+class Supervised(Learner):
+    """One network, one loss."""
+
+    schema = Config
+    weights: Tensor
+
+    def __init__(self, config: Config, task: Task):
+        super().__init__()
+        self.config, self.task, self.net = config, task, task.new_network()
+        self.register_buffer("weights", torch.ones(len(task.class_names)))
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"net": self.net}
+
+    def begin(self, data: LabelledData) -> None:
+        for name, pixels in zip(self.task.class_names, data.counts.per_class, strict=True):
+            if pixels == 0:
+                warn(f"class '{name}' is in no labelled image; it cannot be learned")
+        if self.config.weight_c is not None:
+            share = class_share(data.counts, self.config.share)
+            self.weights.copy_(class_weights(share, self.config.weight_c))
+
+    def step(self, batch: Batch, t: float) -> Iterator[Update]:
+        yield Update("net", cross_entropy(self.net(batch.x_l), batch.y_l, self.weights))
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self.net(x).float().softmax(1)
+
+    def result(self) -> tuple[dict[str, Any], nn.Module]:
+        return self.task.network, self.net

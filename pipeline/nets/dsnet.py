@@ -1,0 +1,97 @@
+"""The road-scene network of "Semi-supervised Semantic Segmentation using Auxiliary Network" (papers/002, 3.2.1).
+
+Choices: the paper's figures are missing from its text, so most channel numbers are ours; at width 1 and 19 classes the
+network has 2,105,555 parameters, the paper's 2.11 M (test_dsnet.py). Table and reasons: docs/methods/auxiliary.md.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from pipeline.core.params import Section
+from pipeline.nets.segnet import SegNet, conv_bn_relu, resize
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+DECODER = (24, 32, 16, 24)  # channels after blocks 1..4 (paper)
+
+
+class Config(Section):
+    """``width`` multiplies every channel number; ``blocks`` counts the units of blocks 1..4."""
+
+    name: Literal["dsnet"] = "dsnet"
+    width: PositiveFloat = 1.0
+    blocks: list[PositiveInt] = Field(default=[2, 4, 8, 8], min_length=4, max_length=4)
+    weights: str | None = None  # a local state dict of the row of blocks; the paper's ImageNet weights do not exist
+
+
+class Branches(nn.Module):
+    """Two branches, concatenated: one 1x1 convolution beside two stacked 3x3 (initial block, non-bottleneck unit)."""
+
+    def __init__(self, inputs: int, left: int, middle: int, right: int):
+        super().__init__()
+        self.left = conv_bn_relu(inputs, left, 1)
+        self.right = nn.Sequential(conv_bn_relu(inputs, middle, 3), conv_bn_relu(middle, right, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.left(x), self.right(x)], 1)
+
+
+class Bottleneck(nn.Module):
+    """x (B, C, h, w) -> (B, C + growth, h, w): 1x1 to four times the growth, 3x3, concatenated with the input."""
+
+    def __init__(self, inputs: int, growth: int):
+        super().__init__()
+        self.body = nn.Sequential(conv_bn_relu(inputs, 4 * growth, 1), conv_bn_relu(4 * growth, growth, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.body(x)], 1)
+
+
+class Head(nn.Module):
+    """Features of blocks 1..4, each through a 3x3 convolution, at block 1's size, concatenated; x4 deconvolution."""
+
+    def __init__(self, inputs: list[int], outputs: list[int], classes: int):
+        super().__init__()
+        self.taps = nn.ModuleList(conv_bn_relu(i, o, 3) for i, o in zip(inputs, outputs, strict=True))
+        self.out = nn.ConvTranspose2d(sum(outputs), classes, 8, stride=4, padding=2)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        maps = features[1:]  # the initial block is not tapped
+        taps = [resize(tap(x), maps[0].shape[2:]) for tap, x in zip(self.taps, maps, strict=True)]
+        return self.out(torch.cat(taps, 1))
+
+
+def build(config: Config, classes: int) -> SegNet:
+    """Blocks at 1/4, 1/4, 1/8, 1/16, 1/32 of the input; logits at the input's size."""
+
+    def wide(channels: int) -> int:
+        return max(4, round(channels * config.width / 4) * 4)
+
+    growth = wide(32)
+    stem = nn.Sequential(
+        conv_bn_relu(3, wide(32), 3, stride=2),
+        Branches(wide(32), wide(16), wide(32), wide(48)),
+        nn.AvgPool2d(2),
+    )
+    channels = wide(16) + wide(48)
+    first = []
+    for _ in range(config.blocks[0]):
+        first.append(Branches(channels, wide(32), wide(96), wide(96)))
+        channels = wide(32) + wide(96)
+    blocks, taps = [stem, nn.Sequential(*first)], [channels]
+    for units in config.blocks[1:]:
+        layers: list[nn.Module] = [conv_bn_relu(channels, channels // 2, 1), nn.AvgPool2d(2)]  # transition
+        channels //= 2
+        for _ in range(units):
+            layers.append(Bottleneck(channels, growth))
+            channels += growth
+        blocks.append(nn.Sequential(*layers))
+        taps.append(channels)
+    return SegNet(nn.ModuleList(blocks), Head(taps, [wide(c) for c in DECODER], classes))
+
+
+def normalisation(config: Config) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the input, RGB in 0..1."""
+    return IMAGENET

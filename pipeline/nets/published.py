@@ -1,0 +1,130 @@
+"""A published model: one safetensors file that holds all that prediction needs.
+
+Its header (JSON strings) says which network, classes, colours, normalisation and input size, and carries a digest of
+the tensors, since the format itself verifies nothing.
+"""
+
+import difflib
+import hashlib
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from pipeline.core.errors import ArtefactError, ConfigError
+from pipeline.core.params import Section
+
+FORMAT, VERSION = "fewmask-model", 1
+REMAKE = "Run 'dvc repro' to make it again."
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands in a model file beside the weights."""
+
+    network: dict[str, Any]
+    class_names: list[str]
+    colours: list[list[int]]
+    mean: list[float]
+    std: list[float]
+    size: list[int]  # height, width
+    params: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network read back, in evaluation mode, with its header and the digest of its weights."""
+
+    net: nn.Module
+    header: Header
+    digest: str
+
+
+def network_module(name: str) -> Any:
+    """The module pipeline/nets/<name>.py.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    here = Path(__file__).parent
+    known = sorted(path.stem for path in here.glob("*.py") if "\nclass Config(" in path.read_text())
+    if name not in known:
+        close = difflib.get_close_matches(str(name), known, n=1)
+        hint = f", did you mean '{close[0]}'?" if close else "."
+        raise ConfigError(f"network.name: found {name!r}; expected one of {', '.join(known)}{hint}")
+    return importlib.import_module(f"pipeline.nets.{name}")
+
+
+def build(network: Section, classes: int) -> nn.Module:
+    """A new network of a validated ``network`` section (its pretrained weights loaded, where it names any)."""
+    module: nn.Module = network_module(network.name).build(network, classes)  # type: ignore[attr-defined]
+    return module
+
+
+def save_model(path: Path, net: nn.Module, header: Header) -> str:
+    """Write ``net`` and ``header`` to ``path`` (in place: give it a temporary name); return the weights' digest."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    digest = _digest(tensors)
+    fields = {name: json.dumps(value, sort_keys=True) for name, value in vars(header).items()}
+    metadata = {"format": FORMAT, "version": str(VERSION), "digest": digest, **fields}
+    path.write_bytes(_ordered(save(tensors, metadata)))
+    return digest
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> Model:
+    """Read a model file, verify it and rebuild its network.
+
+    Raises:
+        ArtefactError: missing, damaged, of another format, or not of the network it names.
+    """
+    if not path.is_file():
+        raise ArtefactError(f"{path}: no such model file. Run 'dvc repro', or mend the path.")
+    metadata, tensors = _read(path)
+    if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
+        raise ArtefactError(f"{path}: not a fewmask model of version {VERSION}. {REMAKE}")
+    if _digest(tensors) != metadata.get("digest"):
+        raise ArtefactError(f"{path}: damaged: its weights do not match their digest. {REMAKE}")
+    try:
+        header = Header(**{name: json.loads(metadata[name]) for name in Header.__dataclass_fields__})
+        section = network_module(header.network["name"]).Config.model_validate(header.network)
+        net = build(section, len(header.class_names))
+        net.load_state_dict(tensors)
+    except (KeyError, ValueError, ValidationError, RuntimeError, ConfigError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ArtefactError(f"{path}: its header and weights do not fit this program ({reason}). {REMAKE}") from error
+    net = net.to(device).to(memory_format=torch.channels_last).eval()
+    return Model(net, header, metadata["digest"])
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with its header's keys sorted: the library writes them in random order."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ArtefactError(f"{path}: damaged or not a safetensors file ({reason}). {REMAKE}") from error
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

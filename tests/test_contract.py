@@ -1,0 +1,116 @@
+"""What every learner promises, tried on each: a new method only has to be added to LEARNERS."""
+
+import copy
+
+import pytest
+import torch
+
+from pipeline.learning.batches import Batches, Pool
+from pipeline.learning.fit import fit
+from pipeline.learning.learner import Learner, Task
+from pipeline.methods.auxiliary import AuxiliaryNetwork
+from pipeline.methods.supervised import Supervised
+from pipeline.nets.dsnet import Config as DSNet
+from pipeline.nets.dsnet import build
+from pipeline.views.weak import Normalise, WeakViews
+
+LEARNERS = [Supervised, AuxiliaryNetwork]
+NETWORK = DSNet(width=0.25, blocks=[1, 1, 1, 1])
+TRACES = {  # the first losses on a CPU with one thread: a refactoring must not change them
+    "Supervised": [1.1366, 1.12826, 1.13959, 1.02635, 0.96269, 0.93226, 0.88299, 0.80316, 0.90001, 0.862],
+    "AuxiliaryNetwork": [3.99685, 4.69621, 3.73846, 3.74254, 3.03925, 3.39523, 3.1261, 2.60487, 3.04851, 2.717],
+}
+
+
+def scenes(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images whose brightness tells the class, with noise; the first two rows are void."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.randint(0, 3, (count, 4, 6), generator=generator).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    noise = torch.randint(0, 40, (*masks.shape, 3), generator=generator)
+    images = (masks[..., None] * 80 + noise).to(torch.uint8)
+    masks = masks.to(torch.uint8)
+    masks[:, :2] = 255
+    return images, masks
+
+
+@pytest.fixture
+def batches() -> Batches:
+    images, masks = scenes(6, 0)
+    others, _ = scenes(6, 1)
+    labelled = Pool(images.numpy(), masks.numpy(), 0, "labelled")
+    unlabelled = Pool(others.numpy(), torch.full((6, 32, 48), 255, dtype=torch.uint8).numpy(), 0, "unlabelled")
+    normalise = Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    return Batches(labelled, 6, unlabelled, 2, 2, WeakViews(scales=[0.8, 1.0, 1.3]), normalise, 3)
+
+
+def make(kind: type[Learner], steps: int = 3) -> Learner:
+    torch.manual_seed(0)
+    config = kind.schema.model_validate(
+        {"steps": steps, "batch": 2, "unlabelled": 2, "optimiser": {"name": "adamw", "lr": 0.01}}
+    )
+    task = Task(["a", "b", "c"], NETWORK.model_dump(), lambda: build(NETWORK, 3), build(NETWORK, 3).eval())
+    return kind(config, task)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
+class TestEveryLearner:
+    def test_three_steps_then_probabilities(self, kind, batches, tmp_path):
+        learner = make(kind)
+        rows = fit(learner, batches, learner.config, seed=0, folder=tmp_path)
+        assert [row["step"] for row in rows] == [1, 2, 3]
+        probabilities = learner.eval().predict(batches(0).x_l)
+        assert probabilities.shape == (2, 3, 32, 48)
+        torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 32, 48))
+
+    def test_state_round_trips_to_the_bit(self, kind, batches, tmp_path):
+        learner = make(kind)
+        fit(learner, batches, learner.config, seed=0, folder=tmp_path)
+        other = make(kind)
+        other.load_state_dict(learner.state_dict())
+        assert torch.equal(other.eval().predict(batches(0).x_l), learner.eval().predict(batches(0).x_l))
+
+    def test_same_seed_same_bits_and_another_seed_other_bits(self, kind, batches, tmp_path):
+        results = []
+        for number, seed in enumerate((0, 0, 1)):
+            learner = make(kind)
+            pools = copy.deepcopy(batches)
+            for pool, _ in pools.pools:
+                pool.seed = seed
+            fit(learner, pools, learner.config, seed=seed, folder=tmp_path / str(number))
+            results.append(torch.cat([p.flatten() for p in learner.result()[1].parameters()]))
+        assert torch.equal(results[0], results[1])
+        assert not torch.equal(results[0], results[2])
+
+    def test_players_are_trained_and_listed_once(self, kind, batches):
+        learner = make(kind)
+        learner.begin(batches)
+        parameters = [id(p) for module in learner.players().values() for p in module.parameters()]
+        assert len(parameters) == len(set(parameters))
+        seen = set()
+        for update in learner.train().step(batches(0), 0.0):
+            seen.add(update.player)
+            update.loss.backward()
+            assert update.loss.ndim == 0
+            assert all(not term.requires_grad for term in update.terms.values())
+        assert seen == set(learner.players())
+
+    def test_the_result_can_be_built_again_from_its_section(self, kind):
+        from pipeline.learning.recipe import build_from
+
+        network, module = make(kind).result()
+        build_from(network, 3).load_state_dict(module.state_dict())
+
+    def test_pinned_loss_trace(self, kind, batches, tmp_path):
+        learner = make(kind, steps=10)
+        rows = fit(learner, batches, learner.config, seed=0, folder=tmp_path)
+        assert [row["loss"] for row in rows] == pytest.approx(TRACES[kind.__name__], rel=1e-4)
