@@ -1,0 +1,99 @@
+"""Run the commands of dvc.yaml in a folder of their own, without DVC: many seeds and settings side by side.
+
+    python -m benchmarks.graph --params presets/camvid_small.yaml --set seed=1 --folder runs/1 --target evaluate@auxiliary
+
+Finished stages are passed over when it is run again; a stage that was stopped goes on from its checkpoint.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def nodes() -> dict[str, dict[str, Any]]:
+    """Stage name -> {cmd, deps, outs}, `foreach` and the few ${} that dvc.yaml uses resolved."""
+    from dvc.repo import Repo
+
+    index = Repo(str(ROOT)).index
+    return {
+        stage.addressing: {
+            "cmd": stage.cmd,
+            "deps": [str(dep.def_path) for dep in stage.deps],
+            "outs": [str(out.def_path) for out in stage.outs],
+        }
+        for stage in index.stages
+        if stage.cmd
+    }
+
+
+def needed(graph: dict[str, dict[str, Any]], targets: list[str]) -> list[str]:
+    """The targets and their ancestors in an order that works."""
+    maker = {out: name for name, node in graph.items() for out in node["outs"]}
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        for dep in graph[name]["deps"]:
+            if dep in maker:
+                visit(maker[dep])
+        if name not in order:
+            order.append(name)
+
+    for target in targets:
+        visit(target)
+    return order
+
+
+def override(params: dict[str, Any], assignment: str) -> None:
+    """`a.b=value` into a nested mapping; the value is YAML."""
+    key, _, value = assignment.partition("=")
+    *parents, last = key.split(".")
+    for parent in parents:
+        params = params.setdefault(parent, {})
+    params[last] = YAML(typ="safe").load(value)
+
+
+def run(folder: Path, params: dict[str, Any], targets: list[str], role: str) -> None:
+    """Run the stages of ``targets`` in ``folder`` that have no mark of being done; append to its log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+    graph = nodes()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder.resolve())}
+    with (folder / "log.txt").open("a") as log:
+        for name in needed(graph, targets):
+            mark = folder / "done" / name
+            if mark.exists():
+                continue
+            begin = time.monotonic()
+            command = graph[name]["cmd"].replace("python ", f"{sys.executable} ", 1)
+            if "stages.evaluate" in command:
+                command += f" --role {role}"
+            subprocess.run(command, shell=True, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
+            mark.parent.mkdir(exist_ok=True)
+            mark.write_text(f"{time.monotonic() - begin:.1f}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=ROOT / "params.yaml")
+    parser.add_argument("--set", nargs="*", default=[])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--role", choices=("test", "validation"), default="test", help="what evaluate scores")
+    parser.add_argument("--target", nargs="+", default=["evaluate@supervised", "evaluate@auxiliary"])
+    args = parser.parse_args()
+    params = YAML(typ="safe").load(args.params.read_text())
+    for assignment in args.set:
+        override(params, assignment)
+    run(args.folder, params, args.target, args.role)
+
+
+if __name__ == "__main__":
+    main()

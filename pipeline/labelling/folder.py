@@ -1,0 +1,83 @@
+"""Predict a folder of images of any size: palette PNG masks and, if wanted, overlays and confidences."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pipeline.core.errors import DataError, raise_all
+from pipeline.core.files import published
+from pipeline.core.progress import Progress
+from pipeline.datasets.imagefiles import list_images, read_image
+from pipeline.datasets.sources import FilesConfig
+from pipeline.nets.predict import Predictor
+from pipeline.nets.segnet import resize
+from pipeline.reporting.palette import palette_image
+
+
+def predict_folder(
+    predictor: Predictor, images: Path, out: Path, overlay: bool = False, confidence: bool = False
+) -> int:
+    """Write ``out/<id>.png`` (and ``<id>_overlay.jpg``, ``<id>_confidence.png``) for every image; return how many.
+
+    Raises:
+        DataError: after all others are done, the images that could not be read.
+    """
+    config = FilesConfig(root=str(images), allow_symlinks=True)
+    paths = list_images(images, config)
+    if not paths:
+        raise DataError(f"{images}: holds no image; expected PNG or JPEG files. Mend --images.")
+    problems = []
+    with Progress("predict", len(paths), "image") as progress:
+        for number, (name, path) in enumerate(paths.items(), 1):
+            try:
+                image = read_image(path, config)
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            for suffix, picture in _pictures(predictor, image, overlay, confidence):
+                with published(out / f"{name}{suffix}") as aside:
+                    picture.save(aside, "JPEG" if suffix.endswith(".jpg") else "PNG")
+            progress.show(number)
+    raise_all(problems, DataError)
+    return len(paths)
+
+
+def _pictures(
+    predictor: Predictor, image: np.ndarray, overlay: bool, confidence: bool
+) -> Iterator[tuple[str, Image.Image]]:
+    label, sure = predict_image(predictor, image)
+    mask = palette_image(label, predictor.header.colours)
+    yield ".png", mask
+    if overlay:
+        yield "_overlay.jpg", Image.blend(Image.fromarray(image), mask.convert("RGB"), 0.5)
+    if confidence:
+        yield "_confidence.png", Image.fromarray((sure * 255).round().astype(np.uint8))
+
+
+def predict_image(predictor: Predictor, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, 3) uint8 of any size -> class ids (H, W) uint8 and largest probability (H, W) float32.
+
+    The network sees the image at the size it was trained on; its probabilities are brought back to the image's size
+    one class at a time, so that memory does not grow with the number of classes.
+    """
+    height, width = predictor.header.size
+    small = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    probabilities = predictor.probabilities(small[None])[0]
+    size = (image.shape[0], image.shape[1])
+    best, label = (
+        _enlarged(probabilities[0], size),
+        torch.zeros(size, dtype=torch.uint8, device=probabilities.device),
+    )
+    for number in range(1, len(probabilities)):
+        other = _enlarged(probabilities[number], size)
+        label[other > best] = number
+        best = torch.maximum(best, other)
+    return label.cpu().numpy(), best.cpu().numpy()
+
+
+def _enlarged(plane: Tensor, size: tuple[int, int]) -> Tensor:
+    return resize(plane[None, None], size)[0, 0]

@@ -1,0 +1,104 @@
+"""Score a model on labelled images: the numbers of metrics/<method>.json and the tables beside it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from pipeline.core.params import Section
+from pipeline.core.progress import Progress
+from pipeline.nets.predict import BATCH, Predictor
+from pipeline.scoring.boundary import rim_counts, rim_width
+from pipeline.scoring.calibration import bin_sums, expected_error
+from pipeline.scoring.confusion import confusion
+from pipeline.scoring.cost import gmacs, parameters
+from pipeline.scoring.overlap import accuracy, iou, mean_over_present
+from pipeline.stores.images import Images
+
+
+class EvaluateConfig(Section):
+    """``boundary``: width of the rims of boundary IoU as a share of the image diagonal; ``bins`` of the ECE."""
+
+    boundary: float = Field(default=0.02, gt=0, lt=1)
+    bins: PositiveInt = 15
+
+
+@dataclass
+class Scores:
+    """Sums over images; every measure follows from them. ``matrix`` (C, C), ``rims`` (2, C), ``bins`` (3, bins)."""
+
+    config: EvaluateConfig
+    matrix: Tensor
+    rims: Tensor
+    bins: Tensor
+    images: int = 0
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, config: EvaluateConfig, classes: int) -> "Scores":
+        matrix, rims = (torch.zeros(rows, classes, dtype=torch.int64) for rows in (classes, 2))
+        return cls(config, matrix, rims, torch.zeros(3, config.bins, dtype=torch.float64))
+
+    def add(self, truth: Tensor, predicted: Tensor, confidence: Tensor) -> None:
+        """Add images: truth and prediction (B, H, W) uint8, confidence (B, H, W) float32."""
+        classes = len(self.matrix)
+        valid = truth < classes
+        self.matrix += confusion(truth, predicted, classes).cpu()
+        width = rim_width((truth.shape[1], truth.shape[2]), self.config.boundary)
+        self.rims += rim_counts(truth, predicted, classes, width).cpu()
+        self.bins += bin_sums(confidence[valid], (predicted == truth)[valid], self.config.bins).cpu()
+        self.images += len(truth)
+
+    def metrics(self) -> dict[str, Any]:
+        """Measures in 0..1; None where undefined. Means are over the classes that occur in the truth."""
+        matrix, rims = self.matrix.numpy(), self.rims.numpy()
+        shared, union = rims.astype(float)
+        boundary = np.divide(shared, union, out=np.full(len(union), np.nan), where=union > 0)
+        total = matrix.sum()
+        return {
+            "miou": mean_over_present(iou(matrix), matrix),
+            "mean_accuracy": mean_over_present(accuracy(matrix), matrix),
+            "pixel_accuracy": float(np.trace(matrix) / total) if total else None,
+            "boundary_iou": mean_over_present(boundary, matrix),
+            "ece": expected_error(self.bins),
+            "images": self.images,
+        }
+
+    def per_class(self, names: list[str]) -> list[dict[str, Any]]:
+        """Rows class, iou, accuracy, pixels."""
+        matrix = self.matrix.numpy()
+        columns = zip(names, iou(matrix), accuracy(matrix), matrix.sum(1), strict=True)
+        return [{"class": n, "iou": i, "accuracy": a, "pixels": p} for n, i, a, p in columns]
+
+    def pairs(self, names: list[str]) -> list[dict[str, Any]]:
+        """Rows actual, predicted, pixels, rate (share of the true class)."""
+        matrix = self.matrix.numpy()
+        rates = matrix / matrix.sum(1, keepdims=True).clip(min=1)
+        cells = np.ndindex(*matrix.shape)
+        return [
+            {"actual": names[i], "predicted": names[j], "pixels": matrix[i, j], "rate": rates[i, j]} for i, j in cells
+        ]
+
+
+def evaluate(predictor: Predictor, images: Images, names: list[str], config: EvaluateConfig, title: str) -> Scores:
+    """Predict ``names`` at the working size and compare with their masks; the labels are kept in ``labels``."""
+    scores = Scores.empty(config, len(images.class_names))
+    with Progress(title, len(names), "image") as progress:
+        for first in range(0, len(names), BATCH):
+            part = names[first : first + BATCH]
+            predicted, confidence = predictor(images.stack(part))
+            truth = torch.from_numpy(images.stack(part, "mask")).to(predicted.device)
+            scores.add(truth, predicted, confidence)
+            scores.labels.update(zip(part, predicted.cpu().numpy(), strict=True))
+            progress.show(first + len(part))
+    return scores
+
+
+def cost(predictor: Predictor) -> dict[str, Any]:
+    """Parameters and multiply-accumulates (10^9, one image at the working size) of the predicting network."""
+    height, width = predictor.header.size
+    net = predictor.model.net
+    return {"parameters": parameters(net), "gmacs": gmacs(net, (3, height, width))}

@@ -1,0 +1,76 @@
+"""Train one learner and publish one model.
+
+Reads the params sections named by --section (a later one overrides an earlier one, key by key), data/images.h5,
+data/split.json and what --base and --join name; writes a model and its history. Costs: minutes to days; it shows
+progress, writes a checkpoint every minute and goes on from it when it is run again.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from pipeline.core.params import Params
+from pipeline.core.runtime import start
+from pipeline.core.seeding import torch_seed
+from pipeline.core.stage import run_command, stage
+from pipeline.core.tables import rows_csv
+from pipeline.datasets.split import Split
+from pipeline.learning.data import open_batches
+from pipeline.learning.fit import fit
+from pipeline.learning.recipe import Recipe, learner_class
+from pipeline.nets.published import save_model
+from pipeline.stores.images import Images
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stages.fit", description=__doc__)
+    parser.add_argument("--learner", required=True, help="module.Class, such as pipeline.methods.supervised.Supervised")
+    parser.add_argument("--section", nargs="+", required=True, help="keys of params.yaml, such as supervised")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
+    parser.add_argument("--split", type=Path, default=Path("data/split.json"))
+    parser.add_argument("--base", type=Path, help="a published model the learner builds on")
+    parser.add_argument("--join", type=Path, help="a label store whose images count as labelled")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--history", type=Path, required=True)
+    return parser
+
+
+def keys(args: argparse.Namespace) -> tuple[str, ...]:
+    """What this node reads of params.yaml, as dvc.yaml declares it."""
+    return ("seed", *args.section) if args.base else ("seed", "network", *args.section)
+
+
+def main() -> None:
+    args = arguments().parse_args()
+    params = Params(args.params)
+    runtime, device = start(params)
+    kind = learner_class(args.learner)
+    inputs = [path for path in (args.images, args.split, args.base, args.join) if path]
+    with Images(args.images) as images, stage(args.out, params, keys(args), inputs) as run:
+        seed = run.section("seed", int)
+        recipe = Recipe.read(run, kind.schema, args.section, args.base, images)
+        torch.manual_seed(torch_seed(seed, "init"))
+        learner = kind(recipe.config, recipe.task).to(device).to(memory_format=torch.channels_last)
+        split = Split.load(args.split)
+        normalise = recipe.normalise(device)
+        batches = open_batches(images, split, recipe.config, normalise, seed=seed, join=args.join, device=device)
+        seconds = runtime.checkpoint_seconds
+        rows = fit(
+            learner,
+            batches,
+            recipe.config,
+            seed=seed,
+            folder=run.scratch,
+            name=run.name,
+            checkpoint_seconds=seconds,
+        )
+        network, net = learner.result()
+        with run.publishing(args.history) as table, run.publishing(args.out) as aside:
+            table.write_text(rows_csv(rows))
+            save_model(aside, net, recipe.header(network, images, run, device))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,40 @@
+"""Choose the labelled images: seeded, nested over shares, every class covered.
+
+Reads params `seed`, `split` and data/images.h5; writes data/split.json. Costs: a second.
+"""
+
+import argparse
+from pathlib import Path
+
+from pipeline.core.params import Params
+from pipeline.core.progress import say, warn
+from pipeline.core.stage import run_command, stage
+from pipeline.datasets.split import SplitConfig, make_split
+from pipeline.stores.images import Images
+
+KEYS = ("seed", "split")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stages.split", description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
+    parser.add_argument("--out", type=Path, default=Path("data/split.json"))
+    return parser
+
+
+def main() -> None:
+    args = arguments().parse_args()
+    with stage(args.out, Params(args.params), KEYS, [args.images]) as run:
+        with Images(args.images) as images:
+            split = make_split(images, run.section("split", SplitConfig), run.section("seed", int))
+        for warning in split.warnings:
+            warn(warning)
+        with run.publishing(args.out) as aside:
+            aside.write_text(split.dump())
+    parts = f"{len(split.labelled)} labelled, {len(split.unlabelled)} unlabelled, {len(split.validation)} validation"
+    say(f"{args.out}: {parts}, {len(split.test)} to evaluate on (from {split.evaluated})")
+
+
+if __name__ == "__main__":
+    run_command(main)

