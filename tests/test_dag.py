@@ -124,7 +124,9 @@ def test_packages_import_nothing_of_themselves():
 
 
 def test_pipeline_never_imports_stages():
-    assert not [path for path in (ROOT / "pipeline").rglob("*.py") if "stages" in {p.parent.name for p in imports(path)}]
+    assert not [
+        path for path in (ROOT / "pipeline").rglob("*.py") if "stages" in {p.parent.name for p in imports(path)}
+    ]
 
 
 def descendants(name: str) -> set[str]:

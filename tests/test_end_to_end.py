@@ -46,7 +46,12 @@ def write(folder: Path, params: dict) -> None:
 def repro(folder: Path, *targets: str) -> list[str]:
     """Run `dvc repro` and return the stages that really ran."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_WAIT_POLICY": "PASSIVE", "DVC_SITE_CACHE_DIR": str(folder / ".site")}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "DVC_SITE_CACHE_DIR": str(folder / ".site"),
+    }
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

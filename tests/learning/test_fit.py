@@ -1,0 +1,157 @@
+"""The loop: order of events, stop and resume, the finite check, rates."""
+
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.core.errors import NonFiniteError
+from pipeline.core.stage import Stopped
+from pipeline.learning.fit import FitConfig, History, fit
+from pipeline.learning.learner import Batch, Learner, Update
+
+
+def config(steps: int, **optimiser) -> FitConfig:
+    rates = {"name": "sgd", "lr": 0.1, "momentum": 0.0, "schedule": "constant", **optimiser}
+    return FitConfig.model_validate({"steps": steps, "batch": 1, "optimiser": rates})
+
+
+def batches(step: int) -> Batch:
+    x = torch.full((1, 3, 2, 2), float(step))
+    return Batch(x, torch.zeros(1, 2, 2, dtype=torch.long), x[:0])
+
+
+class Two(Learner):
+    """Two players; what follows a yield notes what it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.a.weight), nn.init.ones_(self.b.weight)
+        self.seen = []
+        self.register_buffer("noise", torch.zeros(()))
+
+    def players(self):
+        return {"a": self.a, "b": self.b}
+
+    def step(self, batch, t):
+        self.noise += torch.rand(())
+        yield Update("a", (self.a.weight * self.b.weight).sum(), {"product": self.a.weight.detach().sum()})
+        self.seen.append((self.a.weight.item(), self.b.weight.item()))
+        yield Update("b", (self.b.weight * 2).sum())
+        self.seen.append((self.a.weight.item(), self.b.weight.item()))
+
+
+def test_what_follows_a_yield_sees_the_stepped_weights(tmp_path):
+    """lr 0.1: a falls by 0.1 * b = 0.1; b then falls by 0.1 * 2 = 0.2, and not by the gradient of the first loss."""
+    learner = Two()
+    fit(learner, batches, config(1), seed=0, folder=tmp_path)
+    assert learner.seen == [pytest.approx((0.9, 1.0)), pytest.approx((0.9, 0.8))]
+
+
+def test_random_numbers_depend_on_seed_and_step_alone(tmp_path):
+    noises = []
+    for number, seed in enumerate((3, 3, 4)):
+        torch.manual_seed(number)
+        learner = Two()
+        fit(learner, batches, config(4), seed=seed, folder=tmp_path / str(number))
+        noises.append(learner.noise.item())
+    assert noises[0] == noises[1] != noises[2]
+
+
+class Stopping(Two):
+    """Sends itself a signal in the middle of a step."""
+
+    stop_at = -1
+
+    def step(self, batch, t):
+        if batch.x_l.flatten()[0].item() == self.stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield from super().step(batch, t)
+
+
+@pytest.mark.parametrize("stop_at", [0, 3, 6])
+def test_stopped_and_run_again_ends_in_the_same_bits(tmp_path, stop_at):
+    whole = Two()
+    rows = fit(whole, batches, config(7, momentum=0.9), seed=0, folder=tmp_path / "whole")
+    stopped = Stopping()
+    stopped.stop_at = stop_at
+    with pytest.raises(Stopped):
+        fit(stopped, batches, config(7, momentum=0.9), seed=0, folder=tmp_path / "stopped")
+    again = Two()
+    again_rows = fit(again, batches, config(7, momentum=0.9), seed=0, folder=tmp_path / "stopped")
+    assert all(torch.equal(again.state_dict()[name], value) for name, value in whole.state_dict().items())
+    assert again_rows == rows
+
+
+@pytest.mark.parametrize("key", ["learner", "optimisers", "history", "step"])
+def test_every_part_of_a_checkpoint_matters(tmp_path, key):
+    """Leaving out any saved part changes the outcome: nothing is saved for show."""
+    from pipeline.learning import checkpoint
+
+    def outcome(folder):
+        learner = Two()
+        rows = fit(learner, batches, config(7, momentum=0.9), seed=0, folder=folder)
+        return rows, [value.item() for value in learner.state_dict().values()]
+
+    whole = outcome(tmp_path / "whole")
+    stopped = Stopping()
+    stopped.stop_at = 3
+    with pytest.raises(Stopped):
+        fit(stopped, batches, config(7, momentum=0.9), seed=0, folder=tmp_path / "part")
+    state = checkpoint.load_newest(tmp_path / "part")
+    fresh = Two()
+    state[key] = {
+        "learner": fresh.state_dict(),
+        "optimisers": {name: {**state["optimisers"][name], "state": {}} for name in ("a", "b")},
+        "history": {"rows": [], "sums": {}, "count": 0},
+        "step": 0,
+    }[key]
+    for old in (tmp_path / "part").iterdir():
+        old.unlink()
+    checkpoint.save(tmp_path / "part", 4, state)
+    assert outcome(tmp_path / "part") != whole
+
+
+class Exploding(Two):
+    def step(self, batch, t):
+        factor = float("nan") if batch.x_l.flatten()[0].item() == 2 else 1.0
+        yield Update("a", (self.a.weight * factor).sum(), {"term": torch.tensor(factor)})
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path):
+    learner = Exploding()
+    with pytest.raises(NonFiniteError, match=r"step 2: a is not finite \(loss nan, term nan"):
+        fit(learner, batches, config(5), seed=0, folder=tmp_path)
+    assert learner.a.weight.item() == pytest.approx(1 - 2 * 0.1)
+
+
+class Diverging(Two):
+    def step(self, batch, t):
+        yield Update("a", (self.a.weight.clamp_min(0) * 0).sqrt().sum())  # finite value, infinite gradient
+
+
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path):
+    with pytest.raises(NonFiniteError, match="gradient norm"):
+        fit(Diverging(), batches, config(1), seed=0, folder=tmp_path)
+
+
+def test_poly_rate_reaches_the_optimiser(tmp_path):
+    """lr (1 - t)^0.9 at t = 0, 1/2: b falls by 2 (0.1 + 0.1 * 0.5^0.9)."""
+    learner = Two()
+    fit(learner, batches, config(2, schedule="poly"), seed=0, folder=tmp_path)
+    assert learner.b.weight.item() == pytest.approx(1 - 2 * 0.1 * (1 + 0.5**0.9))
+
+
+def test_history_is_means_over_equal_parts():
+    history = History(steps=200)
+    for step in range(1, 5):
+        history.add(step, 0.1, {"loss": float(step)})
+    assert history.rows == [{"step": 2, "rate": 0.1, "loss": 1.5}, {"step": 4, "rate": 0.1, "loss": 3.5}]
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path):
+    fit(Two(), batches, config(6), seed=0, folder=tmp_path, checkpoint_seconds=1e-9)
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["step-00000005.pt", "step-00000006.pt"]

@@ -1,0 +1,298 @@
+"""The page: complete, self-contained, the same bytes again; and its numbers, pictures and curves one by one."""
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.core.errors import ArtefactError, DataError
+from pipeline.core.tables import metrics_json, rows_csv
+from pipeline.datasets.split import Split
+from pipeline.labelling.filter import curve, summary
+from pipeline.reporting import charts, markup, pictures
+from pipeline.reporting.palette import examples, palette_image
+from pipeline.scoring.overlap import accuracy, iou
+from pipeline.scoring.selection import joint_histogram, select
+from pipeline.stores.codes import EDGES, encode, thresholds
+from pipeline.stores.images import write_images
+from pipeline.stores.labels import Labelled, write_labels
+from stages import report
+
+CLASSES = ["road", "<b>&car", "tree"]
+COLOURS = [[128, 64, 128], [0, 0, 142], [107, 142, 35]]
+SIZE = (8, 12)
+TRAIN, VALIDATION, TEST = ([f"{kind}{number}" for number in range(8)] for kind in ("t", "v", "e"))
+SPLIT = Split(7, TRAIN[:2], TRAIN[2:], VALIDATION, TEST, "test")
+Page = Callable[..., str]
+
+
+def scene(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H, W, 3) and its mask (H, W) with void, by its name."""
+    random = np.random.default_rng(list(name.encode()))
+    mask = random.integers(0, 3, SIZE).astype(np.uint8)
+    mask[0] = 255
+    return random.integers(0, 256, (*SIZE, 3)).astype(np.uint8), mask
+
+
+def write_method(folder: Path, name: str, **changes: object) -> None:
+    """What an evaluation leaves: a prediction of class 0 everywhere."""
+    truth = np.stack([scene(image)[1] for image in TEST])
+    matrix = np.zeros((3, 3), int)
+    matrix[:, 0] = np.bincount(truth[truth < 3], minlength=3)
+    metrics = {"miou": 0.5, "mean_accuracy": 0.25, "pixel_accuracy": 0.75, "boundary_iou": 0.125, "ece": 0.0625}
+    counts = {"images": len(TEST), "labelled_images": 2, "parameters": 1_234_000, "gmacs": 0.5, "seed": 7}
+    columns = zip(CLASSES, iou(matrix), accuracy(matrix), matrix.sum(1), strict=True)
+    pairs = [{"actual": CLASSES[i], "predicted": CLASSES[j], "pixels": n} for (i, j), n in np.ndenumerate(matrix)]
+    plots = folder / "plots" / name
+    plots.mkdir(parents=True)
+    (folder / f"{name}.json").write_text(metrics_json({**metrics, **counts, **changes}))
+    rows = [dict(zip(("class", "iou", "accuracy", "pixels"), row, strict=True)) for row in columns]
+    (plots / "per_class.csv").write_text(rows_csv(rows))
+    (plots / "confusion.csv").write_text(rows_csv(pairs))
+    shown = np.zeros((len(examples(TEST)) * SIZE[0], SIZE[1]), np.uint8)
+    palette_image(shown, COLOURS).save(plots / "examples.png")
+
+
+def write_selection(folder: Path, minimum: Sequence[int]) -> None:
+    """What the filter leaves; class 2 is in no validation mask."""
+    truth, label = scene("v")[1] % 2, scene("w")[1] % 3
+    histogram = joint_histogram(truth, label, scene("c")[0][..., 0], 3)
+    found = select(histogram, np.array(minimum))
+    plots = folder / "plots" / "selection"
+    for made in (plots, folder / "selection"):
+        made.mkdir(parents=True)
+    values = {"threshold": 0.9, "effective_threshold": 0.9, "kept_unlabelled": 0.5, "images": 8}
+    (folder / "selection" / "auxiliary.json").write_text(metrics_json({**values, **summary(found)}))
+    (plots / "auxiliary.csv").write_text(rows_csv(curve(histogram, EDGES)))
+    columns = zip(CLASSES, found.iou, found.semi_ratio, thresholds()[list(minimum)], strict=True)
+    rows = [dict(zip(("class", "iou", "semi_ratio", "threshold"), row, strict=True)) for row in columns]
+    (plots / "auxiliary_classes.csv").write_text(rows_csv(rows))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything that a report reads."""
+    monkeypatch.chdir(tmp_path)
+    build(tmp_path)
+    return tmp_path
+
+
+def build(folder: Path, masks: bool = True) -> None:
+    roles = {"t": "train", "v": "validation", "e": "test"}
+    hidden = set() if masks else set(SPLIT.unlabelled)
+    names = [*TRAIN, *VALIDATION, *TEST]
+    samples = ((name, roles[name[0]], scene(name)[0], None if name in hidden else scene(name)[1]) for name in names)
+    for made in ("data", "metrics/history"):
+        (folder / made).mkdir(parents=True)
+    write_images(folder / "data/images.h5", samples, len(names), CLASSES, COLOURS)
+    items = (Labelled(name, scene(name)[1] % 3, scene(name)[0][..., 0]) for name in [*TRAIN[2:], *VALIDATION])
+    write_labels(folder / "data/labels.h5", items, CLASSES)
+    (folder / "data/split.json").write_text(SPLIT.dump())
+    (folder / "params.yaml").write_text("seed: 7\n")
+    write_selection(folder / "metrics", [100, 100, 100])
+    (folder / "metrics/history/fit.csv").write_text("step,rate,loss,adv\n1,0.1,2.5,\n2,0.1,1.5,-1\n")
+    for name in ("supervised", "auxiliary"):
+        write_method(folder / "metrics", name, miou={"supervised": 0.5, "auxiliary": 0.625}[name])
+
+
+FULL = ["--labels", "data/labels.h5", "--selection", "metrics/selection/auxiliary.json"]
+FULL += ["--history", "metrics/history/fit.csv"]
+
+
+@pytest.fixture
+def page(project: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """``page("supervised", ..., options=[...])`` runs the stage and returns what it wrote."""
+
+    def run(*methods: str, options: Sequence[str] = FULL) -> str:
+        words = ["report", "--methods", *methods, *options, "--out", "metrics/report.html"]
+        monkeypatch.setattr(sys, "argv", words)
+        report.main()
+        return Path("metrics/report.html").read_text(encoding="utf-8")
+
+    return run
+
+
+def test_shows_the_measures_the_difference_and_the_conditions(page: Page) -> None:
+    text = page("supervised", "auxiliary")
+    for shown in ("auxiliary reaches 62.5 % mIoU, supervised 50.0 %: +12.5 points.", ">1.234<", ">6.2<", "0.500"):
+        assert shown in text
+    assert "Measured on 8 evaluated images with one seed (7)" in text
+    assert "threshold 0.9" in text
+    assert text.count('class="pair"') == 6 * 3
+    assert text.count("ground truth*</figcaption>") == 6
+    assert "never used" in text
+
+
+def test_needs_nothing_from_elsewhere(page: Page) -> None:
+    text = page("supervised", "auxiliary")
+    targets = re.findall(r'(?:src|href|srcset|action|data)="([^"]*)"', text)
+    assert targets
+    assert all(re.match(r"#\w+$|data:image/(png|jpeg);base64,", target) for target in targets)
+    assert not re.search(r"https?:|<script|@import|@font-face|url\(", text)
+
+
+def test_the_same_inputs_make_the_same_bytes_anywhere(page: Page, project: Path, tmp_path: Path) -> None:
+    first = page("supervised", "auxiliary")
+    other = tmp_path / "elsewhere"
+    build(other)
+    moved = [f"{other}/{word}" if "/" in word else word for word in FULL]
+    places = ["--images", f"{other}/data/images.h5", "--split", f"{other}/data/split.json"]
+    second = page("supervised", "auxiliary", options=[*moved, *places, "--metrics-folder", f"{other}/metrics"])
+    assert first == second
+    assert str(tmp_path) not in first
+
+
+def test_names_are_escaped(page: Page) -> None:
+    text = page("supervised", "auxiliary")
+    assert "&lt;b&gt;&amp;car" in text
+    assert "<b>&" not in text
+
+
+def test_undefined_values_are_a_dash(page: Page, project: Path) -> None:
+    write_method(project / "metrics", "broken", miou=None, ece=float("nan"))
+    text = page("supervised", "broken", options=[])
+    row = re.search(r"<tr><th[^>]*><span[^>]*><i[^>]*></i>broken.*?</tr>", text)
+    assert row
+    assert row[0].count(f">{markup.DASH}<") == 3
+    assert "nan" not in text.lower().replace("base64", "")[: text.index("<img")]
+    assert ">None<" not in text
+
+
+def test_any_number_of_methods_and_another_baseline(page: Page, project: Path) -> None:
+    names = [f"method{number}" for number in range(9)]
+    for number, name in enumerate(names):
+        write_method(project / "metrics", name, miou=number / 10)
+    text = page(*names, "supervised")
+    assert "Best of the others: method8 reaches 80.0 % mIoU, supervised 50.0 %: +30.0 points." in text
+    assert text.count('role="img"') == 10 + 2
+    assert "vs method0" in page(*names)
+
+
+def test_one_method_alone_has_no_difference(page: Page) -> None:
+    text = page("supervised", options=[])
+    assert 'class="lead"></p>' in text
+    for missing in ("No pseudo-labels were given.", "No selection was given.", "No history was given."):
+        assert missing in text
+
+
+def test_pseudo_labels_without_a_selection_or_ground_truth(page: Page, project: Path) -> None:
+    for file in ("data/images.h5", "data/labels.h5"):
+        (project / file).unlink()
+    build(project / "bare", masks=False)
+    (project / "bare/data/images.h5").rename(project / "data/images.h5")
+    text = page("supervised", options=["--labels", "bare/data/labels.h5"])
+    assert text.count(">pseudo-label</figcaption>") == 6
+    assert "ground truth*</figcaption>" not in text
+    assert "kept, " not in text
+
+
+def test_thresholds_of_single_classes_are_shown(page: Page, project: Path) -> None:
+    assert ">threshold</th>" not in page("supervised")
+    for folder in ("selection", "plots/selection"):
+        for file in (project / "metrics" / folder).iterdir():
+            file.unlink()
+        (project / "metrics" / folder).rmdir()
+    write_selection(project / "metrics", [100, 0, 256])
+    text = page("supervised")
+    assert ">threshold</th>" in text
+    assert ">0.000<" in text
+    assert ">1.000<" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("supervised.json", json.dumps({"images": 3})),
+        ("plots/supervised/per_class.csv", "class,iou,accuracy,pixels\nroad,1,1,1\n"),
+        ("plots/supervised/confusion.csv", "actual,predicted,pixels\nroad,road,1\n"),
+        ("plots/supervised/examples.png", "no picture"),
+        ("plots/selection/auxiliary.csv", ""),
+        ("plots/selection/auxiliary_classes.csv", "class,iou\nroad,1\n"),
+        ("history/fit.csv", "rate,loss\n1,x\n"),
+    ],
+)
+def test_damaged_inputs_are_named(page: Page, project: Path, file: str, content: str) -> None:
+    (project / "metrics" / file).write_text(content)
+    with pytest.raises(ArtefactError, match=rf"{Path(file).name}: cannot be shown .*Run 'dvc repro'"):
+        page("supervised")
+
+
+def test_a_missing_input_is_named(page: Page) -> None:
+    with pytest.raises(DataError, match=r"metrics/absent\.json: no such file"):
+        page("absent")
+
+
+def test_starts_without_torch() -> None:
+    code = "import stages.report, sys; sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(report.__file__).parents[1], check=False).returncode == 0
+    )
+
+
+def decoded(uri: str) -> np.ndarray:
+    """(H, W, 4) uint8 of a data: URI."""
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGBA"))
+
+
+def test_errors_are_red_right_pixels_clear_and_void_grey() -> None:
+    picture = decoded(pictures.errors(np.uint8([[0, 1, 2]]), np.uint8([[0, 2, 255]])))
+    assert picture[0, :, 3].tolist() == [0, 255, 255]
+    assert picture[0, 1:, :3].tolist() == [[220, 38, 38], [148, 152, 160]]
+
+
+def test_confidence_grows_brighter_up_to_the_last_code() -> None:
+    codes = encode(np.float32([[0.0, 0.2, 0.5, 0.8, 0.95, 1.0]]))
+    assert codes[0, -1] == 255
+    brightness = decoded(pictures.confidence(codes, EDGES))[0, :, :3].astype(int) @ [2, 7, 1]
+    assert (np.diff(brightness) > 0).all()
+
+
+def test_large_pictures_are_shrunk() -> None:
+    assert decoded(pictures.photo(np.zeros((500, 1000, 3), np.uint8))).shape[:2] == (167, 334)
+    assert decoded(pictures.classes(np.zeros((500, 1000), np.uint8), COLOURS)).shape[:2] == (167, 334)
+
+
+def test_a_line_stops_where_it_is_undefined() -> None:
+    frame = charts.Frame(152, 146, (0, 4), (0, 1))  # 100 by 100 inside
+    line = charts.Line(np.arange(5.0), np.array([0, 1, np.nan, 0.5, 1]), "s1")
+    assert charts.path(frame, line) == "M40 110h0L65 10M115 60h0L140 10"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0, 400, [0, 100, 200, 300, 400]), (-1, 2.4, [-1, 0, 1, 2, 3]), (0, 0, None)],
+)
+def test_ticks_are_round_and_cover_the_range(low: float, high: float, expected: list[float] | None) -> None:
+    found = charts.ticks(low, high)
+    assert found[0] <= low <= high <= found[-1]
+    assert found[0] < found[-1]
+    assert expected is None or found == expected
+
+
+def test_a_confusion_row_is_shares_of_the_true_class() -> None:
+    picture = charts.heat_map(np.array([[3.0, 1.0], [0.0, 0.0]]), ["a", "b"], "x")
+    assert re.findall(r"<title>(.*?)</title>", picture) == ["a \u2192 a: 75.0 %", "a \u2192 b: 25.0 %"]
+    assert picture.count(f">{markup.DASH}<") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "base", "expected"),
+    [
+        (0.5, 0.4, "+10.0"),
+        (0.4, 0.5, "\u221210.0"),
+        (0.5, 0.50004, "0.0"),
+        (None, 0.5, "\u2013"),
+        (0.5, float("nan"), "\u2013"),
+    ],
+)
+def test_differences_have_signs(value: float | None, base: float, expected: str) -> None:
+    assert markup.points(value, base) == expected

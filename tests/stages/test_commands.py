@@ -1,0 +1,212 @@
+"""A person's commands, as a person runs them: exit codes, one clear sentence, nothing half-written, kill and resume."""
+
+import hashlib
+import json
+import random
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "seed": 0,
+    "dataset": {"kind": "streets", "size": [48, 64], "train": 10, "validation": 3, "test": 3, "seed": 0},
+    "split": {"labelled": 5, "cover": 0},
+    "network": {"name": "dsnet", "width": 0.25, "blocks": [1, 1, 1, 1]},
+    "supervised": {"steps": 30, "batch": 2, "optimiser": {"name": "adamw", "lr": 0.01}},
+    "auxiliary": {
+        "network": {"steps": 4, "batch": 2, "network": {"width": 0.1}, "optimiser": {"name": "adam", "lr": 0.001}},
+        "retrain": {},
+    },
+    "filter": {"threshold": 0.5},
+    "evaluate": {},
+    "runtime": {"device": "cpu", "threads": 1, "checkpoint_seconds": 0.01},
+}
+FIT = "--learner pipeline.methods.supervised.Supervised --section supervised --out models/m.safetensors --history h.csv"
+
+
+@pytest.fixture
+def workplace(tmp_path, run_stage):
+    """A folder with params, images and a split."""
+    write(tmp_path, SMALL)
+    for name in ("prepare", "split"):
+        assert run_stage(name).code == 0
+    return tmp_path
+
+
+def write(folder: Path, params: dict) -> None:
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_train_label_filter_retrain_predict(workplace, run_stage):
+    """One life of a model; label and fit killed with SIGKILL at any moment end in the bytes of an undisturbed run."""
+    whole = run_stage("fit", *FIT.split())
+    assert whole.code == 0, whole.err
+    model = workplace / "models/m.safetensors"
+    expected = digest(model)
+    assert run_stage("label", "--model", model, "--out", "data/labels/m.h5").code == 0
+
+    missing = run_stage("fit", *FIT.split(), "--join", "data/labels/none.h5")
+    assert (missing.code, "Traceback" in missing.err) == (3, False)
+    assert "data/labels/none.h5: no such file" in missing.err
+    assert digest(model) == expected
+
+    store = workplace / "data/labels/m.h5"
+    data = bytearray(store.read_bytes())
+    data[len(data) // 2 :: 997] = bytes(len(data[len(data) // 2 :: 997]))
+    (workplace / "data/labels/damaged.h5").write_bytes(data)
+    damaged = run_stage("fit", *FIT.split(), "--join", "data/labels/damaged.h5")
+    assert damaged.code == 4
+    assert "data/labels/damaged.h5" in damaged.err
+
+    pictures = workplace / "pictures"
+    pictures.mkdir()
+    for name, size in (("wide", (90, 40)), ("small", (20, 30))):
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), np.uint8)).save(
+            pictures / f"{name}.png"
+        )
+    (pictures / "broken.jpg").write_text("no")
+    told = run_stage("predict", "--model", model, "--images", pictures, "--out", "masks", "--overlay", "--confidence")
+    assert told.code == 3
+    assert "broken.jpg: not an image" in told.err
+    mask = Image.open(workplace / "masks/wide.png")
+    assert (mask.mode, mask.size) == ("P", (90, 40))
+    assert np.asarray(mask).max() < 10
+    assert len(list((workplace / "masks").iterdir())) == 6
+
+
+def test_kill_and_resume_gives_the_same_bytes(workplace, run_stage, stage_command):
+    assert run_stage("fit", *FIT.split()).code == 0
+    model, history = workplace / "models/m.safetensors", workplace / "h.csv"
+    expected = digest(model), digest(history)
+    model.unlink(), history.unlink()
+    rng, kills = random.Random(1), 0
+    for _ in range(3):
+        process = stage_command("fit", *FIT.split())
+        begin = time.monotonic()
+        while (
+            not list(workplace.glob(".scratch/*/step-*.pt"))
+            and process.poll() is None
+            and time.monotonic() - begin < 30
+        ):
+            time.sleep(0.02)
+        time.sleep(rng.random() * 0.3)
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    last = run_stage("fit", *FIT.split())
+    assert last.code == 0, last.err
+    assert kills == 0 or "goes on from step" in last.out
+    assert (digest(model), digest(history)) == expected
+    assert not [path for path in workplace.glob(".scratch/*") if path.name != "locks"]
+    assert not list(workplace.rglob("*.tmp"))
+
+
+def test_keeping_nothing_retrains_exactly_the_supervised_network(workplace, run_stage):
+    assert run_stage("fit", *FIT.split()).code == 0
+    run_stage("label", "--model", "models/m.safetensors", "--out", "data/labels/m.h5")
+    write(workplace, {**SMALL, "filter": {"threshold": 1.0}})
+    options = "--labels data/labels/m.h5 --out data/labels/f.h5 --metrics s.json --curve c.csv --classes k.csv"
+    kept = run_stage("filter", *options.split())
+    assert kept.code == 0
+    assert "0 pixels kept" in kept.err
+    assert json.loads((workplace / "s.json").read_text())["miou"] is None
+    again = FIT.replace("models/m.", "models/joined.").split()
+    assert run_stage("fit", *again, "--join", "data/labels/f.h5").code == 0
+    from pipeline.nets.published import load_model
+
+    digests = [load_model(workplace / f"models/{name}.safetensors").digest for name in ("m", "joined")]
+    assert digests[0] == digests[1]
+
+
+def test_the_masks_of_unlabelled_images_are_never_read(workplace, run_stage, tmp_path):
+    """Poison them: the model keeps its weights to the bit."""
+    import h5py
+
+    from pipeline.nets.published import load_model
+    from pipeline.stores.hdf5 import crc
+
+    split = json.loads((workplace / "data/split.json").read_text())
+    assert run_stage("fit", *FIT.split()).code == 0
+    before = load_model(workplace / "models/m.safetensors").digest
+    with h5py.File(workplace / "data/images.h5", "r+") as file:
+        ids = list(file["id"].asstr()[:])
+        for name in split["unlabelled"]:
+            number = ids.index(name)
+            mask = np.full(file["mask"].shape[1:], 3, np.uint8)
+            file["mask"][number] = mask
+            file["crc32"][number, 1] = crc(name, mask)
+    assert run_stage("fit", *FIT.split()).code == 0
+    assert load_model(workplace / "models/m.safetensors").digest == before
+
+
+def test_training_that_explodes_ends_with_code_6(workplace, run_stage):
+    params = {**SMALL, "supervised": {"steps": 30, "batch": 2, "optimiser": {"name": "sgd", "lr": 1e12}}}
+    write(workplace, params)
+    ended = run_stage("fit", *FIT.split())
+    assert ended.code == 6
+    assert "net is not finite (loss" in ended.err
+    assert not (workplace / "models/m.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "expected"),
+    [
+        ("supervised", {"steps": 5, "batch": 2, "optimizer": {"lr": 0.1}}, "did you mean 'optimiser'"),
+        ("network", {"name": "dsnett"}, "did you mean 'dsnet'"),
+        ("dataset", {"kind": "folder", "root": "nowhere", "classes": ["a", "b"]}, "nowhere/images: no such folder"),
+        ("filter", {"threshold": "high"}, "filter.threshold: found 'high'"),
+        ("sed", 3, "did you mean 'seed'"),
+        ("runtime", {"device": "gpu9"}, "runtime.device: 'gpu9'"),
+    ],
+)
+def test_check_names_every_problem(tmp_path, run_stage, section, value, expected):
+    write(tmp_path, {**SMALL, section: value})
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    told = run_stage("check")
+    assert told.code == 3
+    assert expected in told.err
+    assert "Traceback" not in told.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.yaml", "params.yaml"]
+
+
+def test_check_is_content_with_the_default(tmp_path, run_stage):
+    write(tmp_path, SMALL)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    told = run_stage("check")
+    assert told.code == 0, told.err
+    assert "train: 10 images, 10 with masks" in told.out
+
+
+def test_preset_keeps_a_person_s_edits(tmp_path, run_stage):
+    params = tmp_path / "params.yaml"
+    assert run_stage("preset", "camvid").code == 0
+    assert params.read_bytes() == (ROOT / "presets/camvid.yaml").read_bytes()
+    assert run_stage("preset", "streets").code == 0  # a preset is no loss
+    params.write_text(params.read_text() + "# mine\n")
+    refused = run_stage("preset", "camvid")
+    assert refused.code == 2
+    assert "has edits that are not committed" in refused.err
+    assert params.read_text().endswith("# mine\n")
+    assert run_stage("preset", "camvid", "--force").code == 0
+    assert "did you mean 'camvid'" in run_stage("preset", "camvit").err
+
+
+def test_a_model_of_other_classes_is_refused(workplace, run_stage, tmp_path):
+    assert run_stage("fit", *FIT.split()).code == 0
+    write(workplace, {**SMALL, "dataset": {**SMALL["dataset"], "size": [60, 80]}})
+    assert run_stage("prepare").code == 0
+    told = run_stage("label", "--model", "models/m.safetensors", "--out", "data/labels/m.h5")
+    assert told.code == 4
+    assert "was trained on classes" in told.err
+    assert not (workplace / "data/labels/m.h5").exists()
