@@ -1,0 +1,25 @@
+"""Class ids as colours, and which images are shown."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+IGNORE = 255
+EXAMPLES = 6
+
+
+def palette_image(labels: np.ndarray, colours: Sequence[Sequence[int]]) -> Image.Image:
+    """(H, W) uint8 ids -> a palette PNG image; its pixel values are the ids, 255 is black."""
+    image = Image.fromarray(labels, "P")
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours
+    table[IGNORE] = 0
+    image.putpalette(table.tobytes())
+    return image
+
+
+def examples(names: Sequence[str]) -> list[str]:
+    """A few of ``names``, evenly spaced; evaluation draws the predictions that the report shows."""
+    places = np.linspace(0, len(names) - 1, min(EXAMPLES, len(names))).round().astype(int)
+    return [names[place] for place in places]

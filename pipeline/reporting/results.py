@@ -1,0 +1,157 @@
+"""What the evaluations, the filter and the fits wrote, read back for the report and checked."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.core.errors import ArtefactError
+from pipeline.datasets.split import Split
+from pipeline.reporting.palette import examples
+from pipeline.stores.images import Images
+from pipeline.stores.labels import Labels
+
+BASELINE = "supervised"
+Table = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One evaluated method: ``metrics`` may hold None, ``iou`` (C,) NaN; ``pixels`` (C,) of the truth;
+    ``matrix`` (C, C), row = truth; ``shown``: its predictions (H, W) uint8 by image."""
+
+    name: str
+    metrics: dict[str, Any]
+    iou: np.ndarray
+    pixels: np.ndarray
+    matrix: np.ndarray
+    shown: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A threshold's selection: its ``summary``, the ``curve`` over all thresholds, and the table of ``classes``."""
+
+    summary: dict[str, Any]
+    curve: dict[str, np.ndarray]
+    classes: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class History:
+    """``terms``: the means of what a fit logged, by ``step``."""
+
+    name: str
+    step: np.ndarray
+    terms: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything the report shows."""
+
+    images: Images
+    split: Split
+    methods: list[Method]
+    labels: Labels | None = None
+    chosen: Chosen | None = None
+    histories: list[History] = field(default_factory=list)
+
+    @property
+    def baseline(self) -> Method:
+        """The method that the others are compared with: supervised, or else the first."""
+        return next((method for method in self.methods if method.name == BASELINE), self.methods[0])
+
+    @property
+    def others(self) -> list[Method]:
+        return [method for method in self.methods if method is not self.baseline]
+
+
+def method_files(folder: Path, name: str) -> list[Path]:
+    """Where evaluation left the metrics, classes, confusions and examples of a method."""
+    plots = folder / "plots" / name
+    return [folder / f"{name}.json", *(plots / file for file in ("per_class.csv", "confusion.csv", "examples.png"))]
+
+
+def read_method(folder: Path, name: str, images: Images, split: Split) -> Method:
+    """Raises ArtefactError where a file is damaged, or was made from other classes or another split."""
+    metrics, classes, confusion, strip = method_files(folder, name)
+    size = len(images.class_names)
+    with _understood(metrics):
+        summary = json.loads(metrics.read_text())
+        _same(summary["images"], len(split.test), "evaluated images")
+    with _understood(classes):
+        rows = _table(classes)
+        _same(rows["class"], images.class_names, "classes")
+        iou, pixels = _floats(rows["iou"]), _floats(rows["pixels"])
+    with _understood(confusion):
+        matrix = _floats(_table(confusion)["pixels"]).reshape(size, size)
+    with _understood(strip):
+        shown = _shown(strip, images, examples(split.test))
+    return Method(name, summary, iou, pixels, matrix, shown)
+
+
+def _shown(path: Path, images: Images, names: Sequence[str]) -> dict[str, np.ndarray]:
+    with Image.open(path) as image:
+        _same(image.mode, "P", "mode")
+        stack = np.asarray(image).reshape(len(names), *images.size)
+    return dict(zip(names, stack, strict=True))
+
+
+def chosen_files(path: Path, folder: Path) -> list[Path]:
+    """Where the filter left a selection's summary (``path``), its curve and its classes."""
+    plots = folder / "plots" / "selection"
+    return [path, plots / f"{path.stem}.csv", plots / f"{path.stem}_classes.csv"]
+
+
+def read_chosen(path: Path, folder: Path, class_names: Sequence[str]) -> Chosen:
+    """Raises ArtefactError where a file is damaged or speaks of other classes."""
+    summary, curve, classes = chosen_files(path, folder)
+    with _understood(summary):
+        values = {**json.loads(summary.read_text())}
+        values["effective_threshold"] = float(values["effective_threshold"])
+    with _understood(curve):
+        columns = {name: _floats(column) for name, column in _table(curve).items()}
+    with _understood(classes):
+        rows = _table(classes)
+        _same(rows.pop("class"), list(class_names), "classes")
+        by_class = {name: _floats(rows[name]) for name in ("iou", "semi_ratio", "threshold")}
+    return Chosen(values, columns, by_class)
+
+
+def read_history(path: Path) -> History:
+    """Raises ArtefactError where the file is damaged."""
+    with _understood(path):
+        columns = {name: _floats(column) for name, column in _table(path).items()}
+        step = columns.pop("step")
+        columns.pop("rate", None)
+    return History(path.stem, step, columns)
+
+
+def _table(path: Path) -> Table:
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def _floats(column: Sequence[str]) -> np.ndarray:
+    return np.array([float(value) if value else np.nan for value in column])
+
+
+def _same(found: object, expected: object, what: str) -> None:
+    if found != expected:
+        raise ValueError(f"{what}: {found}; expected {expected}")
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        raise ArtefactError(f"{path}: cannot be shown ({error}). Run 'dvc repro' to make it again.") from error

@@ -1,0 +1,63 @@
+"""Show what was evaluated, on one page that opens without a network.
+
+Reads data/images.h5, data/split.json and, for each method, metrics/<method>.json and metrics/plots/<method>/; where
+given also a label store, what a threshold selects of it, and training histories. Costs: a second, no inference.
+"""
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+from pipeline.core.params import Params
+from pipeline.core.progress import say
+from pipeline.core.stage import run_command, stage
+from pipeline.datasets.split import Split
+from pipeline.reporting.page import report
+from pipeline.reporting.results import Study, chosen_files, method_files, read_chosen, read_history, read_method
+from pipeline.stores.images import Images
+from pipeline.stores.labels import Labels
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
+    parser.add_argument("--split", type=Path, default=Path("data/split.json"))
+    parser.add_argument("--methods", nargs="+", required=True, help="names of metrics/NAME.json, in the page's order")
+    parser.add_argument("--metrics-folder", type=Path, default=Path("metrics"))
+    parser.add_argument("--labels", type=Path, help="pseudo-labels to show")
+    parser.add_argument("--selection", type=Path, help="metrics/selection/NAME.json of those labels")
+    parser.add_argument("--history", type=Path, nargs="*", default=[], help="metrics/history/FIT.csv")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def inputs(args: argparse.Namespace) -> list[Path]:
+    files = [args.images, args.split, *args.history]
+    files += [file for name in args.methods for file in method_files(args.metrics_folder, name)]
+    files += [args.labels] if args.labels else []
+    return files + (chosen_files(args.selection, args.metrics_folder) if args.selection else [])
+
+
+def study(args: argparse.Namespace, images: Images, labels: Labels | None) -> Study:
+    split = Split.load(args.split)
+    if labels:
+        labels.require(split.unlabelled, images.class_names)
+    methods = [read_method(args.metrics_folder, name, images, split) for name in args.methods]
+    chosen = read_chosen(args.selection, args.metrics_folder, images.class_names) if args.selection else None
+    return Study(images, split, methods, labels, chosen, [read_history(path) for path in args.history])
+
+
+def main() -> None:
+    args = arguments().parse_args()
+    with stage(args.out, Params(args.params), (), inputs(args)) as run, ExitStack() as stack:
+        images = stack.enter_context(Images(args.images))
+        labels = stack.enter_context(Labels(args.labels)) if args.labels else None
+        page = report(study(args, images, labels))
+        with run.publishing(args.out) as aside:
+            aside.write_text(page, encoding="utf-8")
+    say(f"{args.out}: {len(args.methods)} methods, {len(page.encode()) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run_command(main)
