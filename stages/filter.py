@@ -40,7 +40,7 @@ def main() -> None:
     args = arguments().parse_args()
     params = Params(args.params)
     with stage(args.out, params, KEYS, [args.images, args.split, args.labels]) as run, ExitStack() as stack:
-        config = run.section("filter", FilterConfig)
+        config: FilterConfig = run.section("filter", FilterConfig)
         split = Split.load(args.split)
         images, labels = stack.enter_context(Images(args.images)), stack.enter_context(Labels(args.labels))
         labels.require([*split.unlabelled, *split.validation], images.class_names)

@@ -49,7 +49,7 @@ def main() -> None:
     kind = learner_class(args.learner)
     inputs = [path for path in (args.images, args.split, args.base, args.join) if path]
     with Images(args.images) as images, stage(args.out, params, keys(args), inputs) as run:
-        seed = run.section("seed", int)
+        seed: int = run.section("seed", int)
         recipe = Recipe.read(run, kind.schema, args.section, args.base, images)
         torch.manual_seed(torch_seed(seed, "init"))
         learner = kind(recipe.config, recipe.task).to(device).to(memory_format=torch.channels_last)

@@ -13,7 +13,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, PositiveInt, Strict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -23,6 +24,7 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from pipeline.core.errors import ConfigError, raise_all
 
@@ -62,9 +64,14 @@ class Params:
                 known = list(node) if isinstance(node, dict) else []
                 raise ConfigError(f"{self.path}: key '{key}' is missing{_did_you_mean(part, known)}; add it.")
             node = node[part]
-        return json.loads(json.dumps(node))
+        try:
+            return json.loads(json.dumps(node))
+        except TypeError as error:
+            where = f"{self.path}:{self._line(key)}: {key}"
+            plain = "texts, numbers, true or false, lists and mappings"
+            raise ConfigError(f"{where}: {_first_line(error)}; expected plain {plain}. Quote dates.") from error
 
-    def section(self, key: str, schema: type[T] | Any) -> T:
+    def section(self, key: str, schema: Any) -> Any:
         """The value under ``key``, validated.
 
         Raises:
@@ -90,8 +97,14 @@ class Params:
         try:
             validated: T = TypeAdapter(schema).validate_python(raw)
         except ValidationError as error:
-            problems = [self._explain(self._owner(keys, item["loc"]), raw, item, schema) for item in error.errors()]
-            raise_all(list(dict.fromkeys(problems)), ConfigError)
+            problems: dict[str, list[str]] = {}  # the branches of a union say one thing each of the same value
+            for item in error.errors():
+                found, expected = self._explain(self._owner(keys, item["loc"]), raw, item, schema)
+                problems.setdefault(found, []).append(expected)
+            raise_all(
+                [found + " or ".join(dict.fromkeys(expected)) + "." for found, expected in problems.items()],
+                ConfigError,
+            )
             raise
         return validated
 
@@ -100,16 +113,16 @@ class Params:
         holds = [key for key in keys if loc and isinstance(raw := self.raw(key), dict) and loc[0] in raw]
         return holds[-1] if holds else keys[0]
 
-    def _explain(self, key: str, raw: Any, item: Any, schema: Any) -> str:
-        steps = [str(part) for part in item["loc"] if not _is_union_tag(part, raw, item["loc"])]
+    def _explain(self, key: str, raw: Any, item: Any, schema: Any) -> tuple[str, str]:
+        steps = _written(item["loc"], raw, item["type"])
         dotted = ".".join([key, *steps])
         where = f"{self.path}:{self._line(dotted)}: {dotted}"
         if item["type"] == "extra_forbidden":
             hint = _did_you_mean(steps[-1], _field_names(schema))
-            return f"{where}: unknown key{hint or '; remove it'}."
+            return f"{where}: unknown key{hint or '; remove it'}", ""
         if item["type"] == "missing":
-            return f"{where}: missing; add it."
-        return f"{where}: found {_short(item['input'])}; expected: {item['msg'].removeprefix('Input should be ')}."
+            return f"{where}: missing; add it", ""
+        return f"{where}: found {_short(item['input'])}; expected: ", item["msg"].removeprefix("Input should be ")
 
     def _line(self, dotted: str) -> int:
         node: Any = self._tree
@@ -133,9 +146,16 @@ def _mappings(*values: Any) -> bool:
     return all(isinstance(value, dict) for value in values)
 
 
-def _is_union_tag(part: str | int, raw: Any, loc: tuple[str | int, ...]) -> bool:
-    """Pydantic puts the tag of a discriminated union into the path; a person never wrote it there."""
-    return part == loc[0] and isinstance(raw, dict) and part in (raw.get("kind"), raw.get("name")) and part not in raw
+def _written(loc: tuple[str | int, ...], raw: Any, kind: str) -> list[str]:
+    """The steps of an error's path that a person wrote: pydantic puts the branches of unions into it, too."""
+    steps = []
+    for place, part in enumerate(loc, 1):
+        here = part in raw if isinstance(raw, dict) else isinstance(raw, list) and isinstance(part, int)
+        if here or (place == len(loc) and kind == "missing"):
+            steps.append(str(part))
+            inside = here and (isinstance(raw, dict) or int(part) < len(raw))
+            raw = raw[part] if inside else None
+    return steps
 
 
 def _field_names(schema: Any) -> list[str]:
@@ -170,11 +190,14 @@ def _load(path: Path) -> CommentedMap:
     try:
         _check_events(path, text)
         tree = YAML(typ="rt").load(text)
+    except DuplicateKeyError as error:
+        first, second = _twice(text, error.problem_mark)
+        raise ConfigError(f"{path}:{second}: this key stands in line {first} already; remove one.") from error
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{place}: not valid YAML: {_first_line(error)}. Mend that line.") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError, TypeError, AttributeError) as error:  # the last three: ruamel, tripping
         raise ConfigError(f"{path}: not valid YAML: {_first_line(error)}.") from error
     if not isinstance(tree, CommentedMap):
         found = "nothing" if tree is None else f"a {type(tree).__name__}"
@@ -182,7 +205,21 @@ def _load(path: Path) -> CommentedMap:
     return tree
 
 
-def _first_line(error: YAMLError) -> str:
+def _twice(text: str, mark: StringMark) -> tuple[int, int]:
+    """The lines of two equal keys of one mapping, the second of which stands at ``mark``."""
+    nodes = [YAML(typ="rt").compose(text)]
+    while nodes:
+        node = nodes.pop()
+        pairs = node.value if isinstance(node, MappingNode) else []
+        second = next((key for key, _ in pairs if key.start_mark.index == mark.index), None)
+        if second:
+            first = next(key for key, _ in pairs if key.value == second.value)
+            return first.start_mark.line + 1, mark.line + 1
+        nodes += [value for _, value in pairs] + (node.value if isinstance(node, SequenceNode) else [])
+    return mark.line + 1, mark.line + 1
+
+
+def _first_line(error: Exception) -> str:
     text = getattr(error, "problem", None) or str(error)
     return " ".join(str(text).split())[:200]
 

@@ -14,12 +14,12 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def say(message: str) -> None:
     """One line for the person, on standard output."""
-    Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False).print(message)
+    Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False).print(message)
 
 
 def warn(message: str) -> None:
     """One warning for the person, on standard error."""
-    Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False).print(f"warning: {message}")
+    Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False).print(f"warning: {message}")
 
 
 class Progress:

@@ -1,6 +1,7 @@
 """Where and how fast things run: the section ``runtime`` of params.yaml, which no stage of the graph declares."""
 
 import os
+
 import torch
 from pydantic import NonNegativeInt, PositiveFloat
 

@@ -7,6 +7,7 @@ sight, keyed by a fingerprint of params, inputs and code, so that it can neither
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -48,7 +49,7 @@ class Run:
     scratch: Path
     before: dict[str, Any]
 
-    def section(self, key: str, schema: type[T] | Any) -> T:
+    def section(self, key: str, schema: Any) -> Any:
         """A validated section of params.yaml; only what the stage declares can be read."""
         assert key in self.keys, f"{self.name} reads '{key}' but does not declare it"
         return self.params.section(key, schema)
@@ -61,6 +62,9 @@ class Run:
     @contextmanager
     def publishing(self, path: Path) -> Iterator[Path]:
         """A temporary path that becomes ``path`` when the block ends well and nothing changed meanwhile."""
+        _check_paths(path, self.inputs)
+        for litter in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            litter.unlink()  # of a run that was killed: this one is the only writer
         with published(path) as aside:
             yield aside
             self._confirm()
@@ -102,6 +106,8 @@ def stage(out: Path, params: Params, keys: Sequence[str], inputs: Sequence[Path]
 
 
 def _check_paths(out: Path, inputs: Sequence[Path]) -> None:
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder; expected a file name to write.")
     for path in inputs:
         if not path.is_file():
             raise DataError(f"{path}: no such file. Run 'dvc repro' to make it, or mend the path.")

@@ -61,7 +61,7 @@ class Recipe:
             header = model.header
             task = Task(names, header.network, lambda: build_from(header.network, len(names)), model.net)
             return cls(config, task, header.mean, header.std, model.digest)
-        raw = run.section("network", dict[str, Any])
+        raw: dict[str, Any] = run.section("network", dict[str, Any])
         module = network_module(str(raw.get("name")))
         network = run.section("network", module.Config)
         mean, std = module.normalisation(network)
