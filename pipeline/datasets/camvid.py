@@ -58,5 +58,5 @@ class CamVid:
 
     def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
         assert sample.image and sample.mask
-        mask = read_mask(sample.mask, sample.image, self.config, self.lookup, None)
-        return read_image(sample.image, self.config), mask
+        image = read_image(sample.image, self.config)
+        return image, read_mask(sample.mask, sample.image, self.config, self.lookup, None)

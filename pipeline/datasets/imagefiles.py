@@ -1,10 +1,13 @@
 """Image and mask files, read with every doubt spoken: what a file is must be known before hours are spent on it."""
 
+import struct
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pipeline.core.errors import DataError
 from pipeline.datasets.sources import FilesConfig
@@ -12,6 +15,8 @@ from pipeline.datasets.sources import FilesConfig
 IGNORE = 255
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 DEEP = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError, struct.error)
+TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 Image.MAX_IMAGE_PIXELS = None  # `_open` checks the header against max_pixels itself, with a message that names the file
 
 
@@ -51,7 +56,8 @@ def read_image(path: Path, config: FilesConfig) -> np.ndarray:
     image = _load(path, config.max_pixels)
     if image.mode in DEEP:
         image = _scaled(path, image, config)
-    image = ImageOps.exif_transpose(image).convert("RGB")
+    with _decoding(path):
+        image = ImageOps.exif_transpose(image).convert("RGB")
     if config.size:
         image = image.resize((config.size[1], config.size[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)
@@ -72,7 +78,7 @@ def read_mask(
     mask = _load(path, config.max_pixels)
     if mask.format in {"JPEG", "GIF"}:
         raise DataError(f"{path}: a {mask.format} mask is lossy (class ids are mixed); expected PNG. Export it again.")
-    _check_same_size(path, mask, image)
+    _check_same_size(path, mask, image, config.max_pixels)
     ids = _ids(path, mask, lookup, colours)
     if config.size:
         upright = Image.fromarray(ids).resize((config.size[1], config.size[0]), Image.Resampling.NEAREST)
@@ -81,23 +87,36 @@ def read_mask(
 
 
 def _load(path: Path, max_pixels: int) -> Image.Image:
-    try:
-        image = Image.open(path)
+    with _opened(path, max_pixels) as image:
+        image.load()
+    return image
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """An image of which only the header is read, and refused by it if it must not be decoded."""
+    with _decoding(path), Image.open(path) as image:
         width, height = image.size
         if width * height > max_pixels:
             size = f"{width}x{height} = {width * height} pixels"
             raise DataError(f"{path}: {size}; expected at most {max_pixels}. Shrink it or raise dataset.max_pixels.")
         if (frames := getattr(image, "n_frames", 1)) > 1:
             raise DataError(f"{path}: holds {frames} frames; expected one image. Export a single frame.")
-        image.load()
+        yield image
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """One sentence with the file for the many errors by which Pillow's decoders say that it is damaged."""
+    try:
+        yield
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image; expected PNG or JPEG. Remove or replace it.") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Put it back or mend dataset.root.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except DAMAGED as error:
         what = "truncated" if "truncated" in str(error) else f"damaged ({' '.join(str(error).split())[:80]})"
         raise DataError(f"{path}: {what}; expected a whole image. Replace it.") from error
-    return image
 
 
 def _scaled(path: Path, image: Image.Image, config: FilesConfig) -> Image.Image:
@@ -108,9 +127,10 @@ def _scaled(path: Path, image: Image.Image, config: FilesConfig) -> Image.Image:
     return Image.fromarray((deep / 257).clip(0, 255).round().astype(np.uint8))
 
 
-def _check_same_size(path: Path, mask: Image.Image, image: Path) -> None:
-    with Image.open(image) as other:
-        stored, upright = other.size, ImageOps.exif_transpose(other).size
+def _check_same_size(path: Path, mask: Image.Image, image: Path, max_pixels: int) -> None:
+    with _opened(image, max_pixels) as other:
+        stored = other.size
+        upright = stored[::-1] if other.getexif().get(ExifTags.Base.Orientation) in TURNED else stored
     if mask.size == upright:
         return
     hint = " The image's EXIF orientation turns it; turn the mask too." if mask.size == stored else ""
@@ -127,7 +147,7 @@ def _ids(path: Path, mask: Image.Image, lookup: np.ndarray, colours: np.ndarray 
         return _from_colours(path, np.asarray(mask.convert("RGB")), colours)
     if mask.mode == "1":
         mask = mask.convert("L").point(lambda value: value // 255)
-    if mask.mode not in {"L", "P", *DEEP}:
+    if mask.mode not in {"L", "P", *DEEP} - {"F"}:
         raise DataError(f"{path}: mode {mask.mode}; expected an 8-bit grey, palette or RGB mask. Export it again.")
     values = np.asarray(mask)
     if values.max(initial=0) > 255 or values.min(initial=0) < 0:

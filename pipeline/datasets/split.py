@@ -6,6 +6,7 @@ share contains a smaller one. The order is begun with images that give every cla
 
 import json
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, NonNegativeInt
 
-from pipeline.core.errors import ArtefactError, DataError
+from pipeline.core.errors import ArtefactError, DataError, raise_all
 from pipeline.core.params import Section
 from pipeline.core.seeding import generator
 from pipeline.stores.images import Images
@@ -104,9 +105,13 @@ def make_split(images: Images, config: SplitConfig, seed: int) -> Split:
 
 def _cut(order: list[str], size: float) -> tuple[list[str], list[str]]:
     """Take a share or count off the end of the order."""
-    count = math.ceil(size * len(order)) if isinstance(size, float) else size
-    count = min(count, len(order))
+    count = min(_count(size, len(order)), len(order))
     return order[: len(order) - count], order[len(order) - count :]
+
+
+def _count(size: float, total: int) -> int:
+    """A share (float) of ``total``, rounded up, or a count (int); 0.07 of 100 is 7, though 0.07 * 100 > 7 in binary."""
+    return math.ceil(round(size * total, 6)) if isinstance(size, float) else size
 
 
 def covering_order(order: Sequence[str], presence: dict[str, np.ndarray], classes: int, cover: int) -> list[str]:
@@ -133,7 +138,7 @@ def _real(ids: np.ndarray, classes: int) -> np.ndarray:
 def _labelled(order: list[str], labelled: float | int | str) -> list[str]:
     if isinstance(labelled, str):
         return _from_file(Path(labelled), order)
-    count = math.ceil(labelled * len(order)) if isinstance(labelled, float) else labelled
+    count = _count(labelled, len(order))
     if not 0 < count <= len(order):
         raise DataError(
             f"split.labelled: {labelled} asks for {count} images; expected 1..{len(order)}, those with masks."
@@ -146,18 +151,22 @@ def _from_file(path: Path, known: list[str]) -> list[str]:
         raise DataError(
             f"{path}: no such file; expected the ids of the labelled images, one a line. Mend split.labelled."
         )
+    try:
+        lines = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig")).splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text; expected one id a line. Save it as UTF-8.") from error
     chosen: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    problems = []
+    for number, line in enumerate(lines, 1):
         name = line.strip()
-        if not name:
-            continue
-        if name not in known:
-            raise DataError(
-                f"{path}:{number}: '{name}' is no training image with a mask; expected such as '{known[0]}'."
-            )
-        if name in chosen:
-            raise DataError(f"{path}:{number}: '{name}' stands in line {chosen[name]} already; remove one.")
-        chosen[name] = number
+        if name and name not in known:
+            remedy = f"expected such as '{known[0]}'. Mend the line."
+            problems.append(f"{path}:{number}: '{name}' is no training image with a mask; {remedy}")
+        elif name in chosen:
+            problems.append(f"{path}:{number}: '{name}' stands in line {chosen[name]} already; remove one.")
+        elif name:
+            chosen[name] = number
+    raise_all(problems, DataError)
     if not chosen:
         raise DataError(f"{path}: holds no id; expected one a line. Fill it or set split.labelled to a share.")
     return list(chosen)

@@ -15,8 +15,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.core.errors import ConfigError
-from pipeline.nets.encoders import EncoderConfig, Row, encoder_row, normalisation
+from pipeline.nets.encoders import EncoderConfig, Row, encoder_row
 from pipeline.nets.segnet import SegNet, conv_bn_relu, resize
+from pipeline.nets.weights import normalisation
 
 __all__ = ["Config", "build", "normalisation"]
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pipeline.core.params import Section
 from pipeline.nets.segnet import SegNet, conv_bn_relu, resize
+from pipeline.nets.weights import IMAGENET, Scale, fill, read_state
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 DECODER = (24, 32, 16, 24)  # channels after blocks 1..4 (paper)
 
 
@@ -89,9 +89,12 @@ def build(config: Config, classes: int) -> SegNet:
             channels += growth
         blocks.append(nn.Sequential(*layers))
         taps.append(channels)
-    return SegNet(nn.ModuleList(blocks), Head(taps, [wide(c) for c in DECODER], classes))
+    net = SegNet(nn.ModuleList(blocks), Head(taps, [wide(c) for c in DECODER], classes))
+    if config.weights is not None:
+        fill(net.blocks, read_state(config.weights, "the path of a .pt or .safetensors file"), config.weights)
+    return net
 
 
-def normalisation(config: Config) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(config: Config) -> Scale:
     """Mean and standard deviation of the input, RGB in 0..1."""
     return IMAGENET

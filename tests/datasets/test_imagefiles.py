@@ -138,6 +138,7 @@ def test_images_come_at_the_working_size(config: FilesConfig, save: Save, noise:
     assert abs(small.mean() - noise().mean()) < 3
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of damaged EXIF, and goes on
 def test_damage_is_never_anything_but_a_data_error(
     config: FilesConfig, save: Save, noise: Make, ids: Make, tmp_path: Path
 ) -> None:
@@ -208,7 +209,9 @@ def test_a_declared_void_id_becomes_255(read: Callable[..., np.ndarray]) -> None
 def test_an_id_out_of_range_is_named_with_its_place(read: Callable[..., np.ndarray], ids: Make) -> None:
     mask = ids()
     mask[3, 7] = mask[9, 0] = 21
-    with pytest.raises(DataError, match=r"m\.png: class id 21 at row 3, column 7; expected 0\.\.2 or 11, 255 \(ignore\)"):
+    with pytest.raises(
+        DataError, match=r"m\.png: class id 21 at row 3, column 7; expected 0\.\.2 or 11, 255 \(ignore\)"
+    ):
         read(mask)
 
 
@@ -300,7 +303,9 @@ def test_a_mask_is_resized_without_inventing_ids(config: FilesConfig, save: Save
 # folders
 
 
-def test_files_are_listed_by_id_and_others_passed_over(config: FilesConfig, save: Save, noise: Make, tmp_path: Path) -> None:
+def test_files_are_listed_by_id_and_others_passed_over(
+    config: FilesConfig, save: Save, noise: Make, tmp_path: Path
+) -> None:
     for name in ("b.png", "a.jpg", "C.PNG"):
         save("images/" + name, noise())
     for name in ("notes.txt", ".hidden.png", "Thumbs.db"):
@@ -315,7 +320,9 @@ def test_one_name_twice_is_refused(config: FilesConfig, save: Save, noise: Make,
         list_images(tmp_path / "images", config)
 
 
-def test_names_that_differ_in_unicode_form_only_are_one(config: FilesConfig, save: Save, noise: Make, tmp_path: Path) -> None:
+def test_names_that_differ_in_unicode_form_only_are_one(
+    config: FilesConfig, save: Save, noise: Make, tmp_path: Path
+) -> None:
     forms = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
     save(f"images/{forms[1]}.png", noise())
     assert list(list_images(tmp_path / "images", config)) == [forms[0]]

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from pipeline.core.errors import ArtefactError, ConfigError
 from pipeline.nets import auxiliary, dsnet
 from pipeline.scoring.cost import gmacs, parameters
 
@@ -27,6 +29,27 @@ def test_block_outputs_have_the_channels_and_strides_of_the_design():
 def test_logits_have_the_size_of_the_input(size):
     net = dsnet.build(dsnet.Config(width=0.25, blocks=[1, 1, 1, 1]), 5).eval()
     assert net(torch.zeros(2, 3, *size)).shape == (2, 5, *size)
+
+
+def test_blocks_start_from_the_file_named_or_it_is_refused(tmp_path):
+    def small(file=None):
+        weights = file and str(tmp_path / file)
+        return dsnet.build(dsnet.Config(width=0.25, blocks=[1, 1, 1, 1], weights=weights), 5)
+
+    state = small().blocks.state_dict()
+    torch.save(state, tmp_path / "fits.pt")
+    save_file(state, tmp_path / "fits.safetensors")
+    for file in ("fits.pt", "fits.safetensors"):
+        found = small(file).blocks.state_dict()
+        assert found.keys() == state.keys()
+        assert all(torch.equal(found[key], state[key]) for key in state)
+    key = next(iter(state))
+    torch.save({"extra": state.pop(key), **state}, tmp_path / "other.pt")
+    with pytest.raises(ArtefactError) as error:
+        small("other.pt")
+    assert f"1 missing ({key}); 1 unknown (extra)" in str(error.value)
+    with pytest.raises(ConfigError, match=r"found no file .*nowhere.pt; expected the path of a .pt or .safetensors"):
+        small("nowhere.pt")
 
 
 def test_auxiliary_network_of_table_1():

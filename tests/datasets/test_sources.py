@@ -1,0 +1,44 @@
+"""The section ``dataset`` as people write it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import ConfigError
+from pipeline.core.params import Params
+from pipeline.datasets.sources import DatasetConfig, StreetsConfig
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{kind: foldr, root: x}", "dataset: found"),
+        ("{root: x}", "dataset: "),
+        ("{kind: folder, classes: [a, b]}", "dataset.root: missing"),
+        ("{kind: folder, root: x, classes: [a]}", "dataset.classes: found ['a']; expected: "),
+        ("{kind: folder, root: x, classes: [a, 3]}", "dataset.classes.1: found 3; expected: a valid string"),
+        ("{kind: folder, root: x, classes: [a, b], ignore: -1}", "dataset.ignore: found -1"),
+        ("{kind: folder, root: x, classes: [a, b], ignore: 256}", "dataset.ignore: found 256"),
+        ("{kind: folder, root: x, classes: [a, b], ignor: 1}", "dataset.ignor: unknown key, did you mean 'ignore'?"),
+        (
+            "{kind: camvid, root: x, image_depth: clip}",
+            "dataset.image_depth: found 'clip'; expected: 'refuse' or 'scale'",
+        ),
+        ("{kind: camvid, root: x, size: [360]}", "dataset.size.1: missing"),
+        ("{kind: camvid, root: x, size: [0, 480]}", "dataset.size.0: found 0"),
+        ("{kind: camvid, root: x, colours: [[1, 2, 3]]}", "dataset.colours: unknown key"),
+        ("{kind: streets, train: 0}", "dataset.train: found 0"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key(write_params: Callable[[str], Path], text: str, problem: str) -> None:
+    path = write_params(f"dataset: {text}\n")
+    with pytest.raises(ConfigError) as caught:
+        Params(path).section("dataset", DatasetConfig)
+    assert f"{path}:1: {problem}" in str(caught.value)
+
+
+def test_a_size_is_height_and_width(write_params: Callable[[str], Path]) -> None:
+    config = Params(write_params("dataset: {kind: streets, size: [96, 128]}")).section("dataset", DatasetConfig)
+    assert isinstance(config, StreetsConfig)
+    assert config.size == (96, 128)
