@@ -40,7 +40,7 @@ def batches() -> Batches:
     labelled = Pool(images.numpy(), masks.numpy(), 0, "labelled")
     unlabelled = Pool(others.numpy(), torch.full((6, 32, 48), 255, dtype=torch.uint8).numpy(), 0, "unlabelled")
     normalise = Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return Batches(labelled, 6, unlabelled, 2, 2, WeakViews(scales=[0.8, 1.0, 1.3]), normalise, 3)
+    return Batches([(labelled, 2)], 6, (unlabelled, 2), WeakViews(scales=[0.8, 1.0, 1.3]), normalise, 3)
 
 
 def make(kind: type[Learner], steps: int = 3) -> Learner:
@@ -84,7 +84,7 @@ class TestEveryLearner:
         for number, seed in enumerate((0, 0, 1)):
             learner = make(kind)
             pools = copy.deepcopy(batches)
-            for pool, _ in pools.pools:
+            for pool, _ in (*pools.streams, pools.unlabelled):
                 pool.seed = seed
             fit(learner, pools, learner.config, seed=seed, folder=tmp_path / str(number))
             results.append(torch.cat([p.flatten() for p in learner.result()[1].parameters()]))

@@ -3,7 +3,7 @@
 Images and masks lie in memory as uint8 (190 MB for CamVid); the weak views are made on the device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -36,37 +36,40 @@ class Pool:
         return self.orders[epoch]
 
 
+Stream = tuple[Pool, int]  # a pool and how many of its images a batch holds
+
+
 class Batches(LabelledData):
     """The one loader, the same for every method.
 
     Args:
-        labelled: images with targets; where pseudo-labels were joined (papers/002 stage 3) they come last.
-        true: how many of ``labelled`` carry a person's mask; only these count for class weights.
-        unlabelled: images without targets.
+        labelled: streams whose images make x_l and y_l. The first holds the images with true masks, and behind these,
+            where both are one shuffled set, images with pseudo-labels for masks.
+        true: how many images carry a true mask; only these count for class weights.
+        unlabelled: the stream of x_u.
     """
 
     def __init__(
         self,
-        labelled: Pool,
+        labelled: Sequence[Stream],
         true: int,
-        unlabelled: Pool,
-        batch: int,
-        batch_unlabelled: int,
+        unlabelled: Stream,
         views: WeakViews,
         normalise: Normalise,
         classes: int,
         device: torch.device | str = "cpu",
     ):
-        self.pools = ((labelled, batch), (unlabelled, batch_unlabelled))
-        self.true, self.views, self.normalise, self.device = true, views, normalise, device
-        self.counts = count_pixels(labelled.masks[:true].numpy(), classes)
+        self.streams, self.unlabelled, self.true = labelled, unlabelled, true
+        self.views, self.normalise, self.device = views, normalise, device
+        self.counts = count_pixels(labelled[0][0].masks[:true].numpy(), classes)
 
     def __call__(self, step: int) -> Batch:
         """The batch of one step."""
-        (x_l, y_l), (x_u, _) = (self._draw(pool, count, step) for pool, count in self.pools)
-        return Batch(x_l, y_l, x_u)
+        x, y = zip(*(self._draw(stream, step) for stream in self.streams), strict=True)
+        return Batch(torch.cat(x), torch.cat(y), self._draw(self.unlabelled, step)[0])
 
-    def _draw(self, pool: Pool, count: int, step: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, stream: Stream, step: int) -> tuple[Tensor, Tensor]:
+        pool, count = stream
         chosen = torch.tensor(pool.indices(step * count, count) if count else [], dtype=torch.long)
         images, masks = pool.images.index_select(0, chosen), pool.masks.index_select(0, chosen)
         size = (images.shape[1], images.shape[2])
@@ -75,7 +78,7 @@ class Batches(LabelledData):
         return apply_views(images.to(self.device), masks.to(self.device), views, self.normalise)
 
     def labelled(self, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
-        pool = self.pools[0][0]
+        pool, _ = self.streams[0]
         for first in range(0, self.true, size):
             part = slice(first, min(first + size, self.true))
             yield self.normalise(pool.images[part].to(self.device)), pool.masks[part].to(self.device).long()

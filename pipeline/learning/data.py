@@ -7,7 +7,7 @@ import torch
 
 from pipeline.core.errors import DataError
 from pipeline.datasets.split import Split
-from pipeline.learning.batches import Batches, Pool
+from pipeline.learning.batches import Batches, Pool, Stream
 from pipeline.learning.fit import FitConfig
 from pipeline.stores.hdf5 import IGNORE
 from pipeline.stores.images import Images
@@ -39,31 +39,41 @@ def open_batches(
         raise DataError(
             f"{images.path}: the {len(names)} labelled images have no labelled pixel; expected some. Mend the masks."
         )
-    if join is not None:
-        more, pseudo = _pseudo_labelled(join, split, images.class_names)
-        names, masks = names + more, np.concatenate([masks, pseudo])
+    more, pseudo = _pseudo_labelled(join, split, images.class_names) if join else ([], masks[:0])
     if config.unlabelled and not split.unlabelled:
         raise DataError(
             "split: no unlabelled image, nothing to learn from beside the labelled ones. Add images, "
             "or run 'dvc repro evaluate@supervised' alone."
         )
     others = split.unlabelled if config.unlabelled else []
-    labelled = Pool(images.stack(names), masks, seed, "labelled")
-    unlabelled = Pool(images.stack(others), np.full((len(others), *images.size), IGNORE, np.uint8), seed, "unlabelled")
+    blank = np.full((len(others), *images.size), IGNORE, np.uint8)
     return Batches(
-        labelled,
-        len(split.labelled),
-        unlabelled,
-        batch=config.batch,
-        batch_unlabelled=config.unlabelled,
-        views=config.views,
-        normalise=normalise,
-        classes=classes,
-        device=device,
+        _streams(images, (names, masks), (more, pseudo), config, seed),
+        len(names),
+        (Pool(images.stack(others), blank, seed, "unlabelled"), config.unlabelled),
+        config.views,
+        normalise,
+        classes,
+        device,
     )
 
 
-def _pseudo_labelled(path: Path, split: Split, class_names: list[str]) -> tuple[list[str], np.ndarray]:
+Masked = tuple[list[str], np.ndarray]  # image ids and their masks (n, H, W) uint8
+
+
+def _streams(images: Images, true: Masked, pseudo: Masked, config: FitConfig, seed: int) -> list[Stream]:
+    """One shuffled set of true and pseudo-labelled images, or, where params ask for it, a fixed number of each."""
+    if config.pseudo is None or not pseudo[0]:
+        true = true[0] + pseudo[0], np.concatenate([true[1], pseudo[1]])
+        return [(Pool(images.stack(true[0]), true[1], seed, "labelled"), config.batch)]
+    labelled, joined = (
+        Pool(images.stack(true[0]), true[1], seed, "labelled"),
+        Pool(images.stack(pseudo[0]), pseudo[1], seed, "joined"),
+    )
+    return [(labelled, config.batch - config.pseudo), (joined, config.pseudo)]
+
+
+def _pseudo_labelled(path: Path, split: Split, class_names: list[str]) -> Masked:
     """Unlabelled images in which the store labels something, and their pseudo-masks (n, H, W) uint8."""
     with Labels(path) as store:
         store.require(split.unlabelled, class_names)

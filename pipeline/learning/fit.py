@@ -32,6 +32,7 @@ class FitConfig(Section):
     steps: PositiveInt
     batch: PositiveInt  # labelled images a step
     unlabelled: NonNegativeInt = 0  # unlabelled images a step
+    pseudo: NonNegativeInt | None = None  # of `batch`, how many joined images; null: one shuffled set (papers/002)
     optimiser: OptimiserConfig
     views: WeakViews = WeakViews()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where CUDA has it, else float32

@@ -47,7 +47,8 @@ def select(histogram: np.ndarray, minimum: np.ndarray) -> Selection:
     ratio = np.divide(matrix.sum(1), truth, out=np.full(len(truth), np.nan), where=truth > 0)
     values = np.where(truth > 0, iou(matrix), np.nan)
     right = np.trace(matrix) / matrix.sum() if matrix.sum() else np.nan
-    return Selection(_mean(values), values, ratio, float(kept.sum() / everything.sum()), float(right))
+    share = kept.sum() / everything.sum() if everything.sum() else np.nan
+    return Selection(_mean(values), values, ratio, float(share), float(right))
 
 
 def _mean(values: np.ndarray) -> float:

@@ -39,9 +39,14 @@ def minimum_code(threshold: float, edges: np.ndarray = EDGES) -> tuple[int, floa
     index = int(np.searchsorted(edges, np.float32(threshold), side="left"))
     if threshold >= 1 or index == len(edges):
         return 256, 1.0
-    return index + 1, round(float(edges[index]), 7)
+    return index + 1, _shortest(edges[index])
 
 
 def thresholds(edges: np.ndarray = EDGES) -> np.ndarray:
     """The effective threshold of each least code 0..256: 0 (all), the 255 edges, 1 (none); float64 (257,)."""
-    return np.concatenate([[0.0], edges.astype(np.float64).round(7), [1.0]])
+    return np.array([0.0, *map(_shortest, edges), 1.0])
+
+
+def _shortest(edge: np.float32) -> float:
+    """The shortest decimal that float32 takes for this edge: 0.9, not 0.89999998; asked for again, it is found again."""
+    return float(str(edge))

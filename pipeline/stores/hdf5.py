@@ -8,7 +8,7 @@ import errno
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.core.errors import ArtefactError
 
 IGNORE = 255
+SEAL = "tables_crc32"
 REMAKE = "Delete it and run 'dvc repro' to make it again."
 
 
@@ -82,6 +83,31 @@ def crc(stem: str, *arrays: np.ndarray) -> int:
     value = zlib.crc32(f"{stem}|{arrays[0].shape[0]}|{arrays[0].shape[1]}".encode())
     for array in arrays:
         value = zlib.crc32(np.ascontiguousarray(array).data, value)
+    return value
+
+
+def seal(file: h5py.File, *tables: np.ndarray) -> None:
+    """Write the CRC32 of all attributes and ``tables``: HDF5 itself has no checksum over texts and plain arrays."""
+    file.attrs[SEAL] = _sum(file, tables)
+
+
+def check_seal(path: Path, file: h5py.File, *tables: np.ndarray) -> None:
+    """Compare with ``seal``; a store without one (made by hand) is taken at its word.
+
+    Raises:
+        ArtefactError: a changed attribute or table.
+    """
+    with reading(path):
+        intact = SEAL not in file.attrs or int(file.attrs[SEAL]) == _sum(file, tables)
+    expect(intact, path, "checksum mismatch for its attributes and tables")
+
+
+def _sum(file: h5py.File, tables: Sequence[np.ndarray]) -> int:
+    attributes = [f"{name}={file.attrs[name]}" for name in sorted(set(file.attrs) - {SEAL, "complete"})]
+    value = zlib.crc32("\0".join(attributes).encode())
+    for table in tables:
+        plain = table if table.dtype != object else np.frombuffer("\0".join(table).encode(), np.uint8)
+        value = zlib.crc32(np.ascontiguousarray(plain).data, value)
     return value
 
 

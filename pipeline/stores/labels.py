@@ -3,7 +3,8 @@
     /stem (N,) str    /size (N, 2) uint16: h, w    /crc32 (N,) uint32    /histogram (N, C, 256) uint32
     /label/<index> (h, w) uint8: class id, 255 = no label      /confidence/<index> (h, w) uint8: code, see codes.py
     /confidence_edges (255,) float32
-    attributes: schema, schema_version, complete, count, class_names, ignore_index, fingerprint, provenance
+    attributes: schema, schema_version, complete, count, class_names, ignore_index, fingerprint, provenance,
+    tables_crc32
 
 ``histogram[n, c, k]`` counts the pixels of image n labelled c with code k, so any threshold's kept share is known
 without reading a pixel. Long work writes immutable shards (``write_shard``), published as one file (``merge``).
@@ -22,10 +23,22 @@ import numpy as np
 from pipeline.core.errors import ArtefactError
 from pipeline.core.files import write_bytes
 from pipeline.stores.codes import EDGES
-from pipeline.stores.hdf5 import IGNORE, add_image, crc, create, expect, open_checked, reading, text_attribute
+from pipeline.stores.hdf5 import (
+    IGNORE,
+    add_image,
+    check_seal,
+    crc,
+    create,
+    expect,
+    open_checked,
+    reading,
+    seal,
+    text_attribute,
+)
 
 SCHEMA, VERSION = "fewmask-labels", 1
 SHARD_SCHEMA = "fewmask-labels-shard"
+TABLES = ("size", "crc32", "histogram")
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ def write_header(
     file.create_dataset("confidence_edges", data=EDGES)
     file.attrs.update(count=count, ignore_index=IGNORE, fingerprint=fingerprint)
     file.attrs.update(class_names=json.dumps(list(class_names)), provenance=json.dumps(provenance, sort_keys=True))
+    seal(file, file["stem"].asstr()[:], *(file[name][:] for name in TABLES), file["confidence_edges"][:])
 
 
 def write_labels(
@@ -111,17 +125,18 @@ class Labels:
         self.path = path
         self.file = open_checked(path, schema, VERSION)
         with reading(path):
-            self.stems = [str(stem) for stem in self.file["stem"].asstr()[:]]
-            self.sizes = self.file["size"][:]
-            self.crc32 = self.file["crc32"][:]
-            self.histogram = self.file["histogram"][:]
+            texts = self.file["stem"].asstr()[:]
+            self.stems = [str(stem) for stem in texts]
+            self.sizes, self.crc32, self.histogram = (self.file[name][:] for name in TABLES)
             self.names = sorted(self.file["label"])
             agree = len(self.stems) == len(self.sizes) == len(self.crc32) == len(self.histogram) == len(self.names)
             pairs = self.names == sorted(self.file["confidence"])
         expect(agree and pairs, path, "its tables and images disagree in number")
         self.index = {stem: number for number, stem in enumerate(self.stems)}
+        expect(len(self.index) == len(self.stems), path, "an image stands twice")
         if schema == SCHEMA:
             self._read_header()
+            check_seal(path, self.file, texts, self.sizes, self.crc32, self.histogram, self.edges)
 
     def _read_header(self) -> None:
         with reading(self.path):

@@ -16,7 +16,7 @@ def pool(count: int, seed: int = 0, name: str = "labelled") -> Pool:
 
 def batches(count: int = 5, batch: int = 2, seed: int = 0) -> Batches:
     still = WeakViews(scales=[1.0], flip=0, shift=0)
-    return Batches(pool(count, seed), 3, pool(4, seed, "unlabelled"), batch, 3, still, UNIT, 3)
+    return Batches([(pool(count, seed), batch)], 3, (pool(4, seed, "unlabelled"), 3), still, UNIT, 3)
 
 
 def test_each_image_once_an_epoch_and_in_another_order_the_next():
