@@ -1,6 +1,6 @@
 """Run the commands of dvc.yaml in a folder of their own, without DVC: many seeds and settings side by side.
 
-    python -m benchmarks.graph --params presets/camvid_small.yaml --set seed=1 --folder runs/1 --target evaluate@auxiliary
+    python -m benchmarks.graph --params presets/camvid_small.yaml --set seed=1 --folder runs/1
 
 Finished stages are passed over when it is run again; a stage that was stopped goes on from its checkpoint.
 """

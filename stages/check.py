@@ -13,8 +13,9 @@ from pipeline.core.errors import DataError, UserError
 from pipeline.core.params import Params
 from pipeline.core.progress import say, warn
 from pipeline.core.stage import run_command
+from pipeline.datasets.opening import open_source
 from pipeline.datasets.scan import scan
-from pipeline.datasets.sources import DatasetConfig, Source, open_source
+from pipeline.datasets.sources import DatasetConfig, Source
 from pipeline.learning.checking import section_problems
 
 

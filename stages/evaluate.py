@@ -1,7 +1,7 @@
 """Score a published model on the evaluated images of the split.
 
-Reads a model, data/images.h5, data/split.json and params `seed` and `evaluate`; writes metrics/<name>.json and,
-beside it, the tables per class and of confusions, and a few predictions as one palette PNG. Costs: one forward pass an image.
+Reads a model, data/images.h5, data/split.json and params `seed` and `evaluate`; writes metrics/<name>.json and, beside
+it, the tables per class and of confusions, and a few predictions as one palette PNG. Costs: one forward pass an image.
 """
 
 import argparse

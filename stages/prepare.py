@@ -10,8 +10,9 @@ from pathlib import Path
 from pipeline.core.params import Params
 from pipeline.core.progress import say
 from pipeline.core.stage import run_command, stage
+from pipeline.datasets.opening import open_source
 from pipeline.datasets.scan import scan
-from pipeline.datasets.sources import DatasetConfig, open_source
+from pipeline.datasets.sources import DatasetConfig
 from pipeline.stores.images import write_images
 
 KEYS = ("dataset",)

@@ -17,6 +17,8 @@ from pipeline.reporting.results import Study, chosen_files, method_files, read_c
 from pipeline.stores.images import Images
 from pipeline.stores.labels import Labels
 
+KEYS = ()
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
@@ -50,7 +52,7 @@ def study(args: argparse.Namespace, images: Images, labels: Labels | None) -> St
 
 def main() -> None:
     args = arguments().parse_args()
-    with stage(args.out, Params(args.params), (), inputs(args)) as run, ExitStack() as stack:
+    with stage(args.out, Params(args.params), KEYS, inputs(args)) as run, ExitStack() as stack:
         images = stack.enter_context(Images(args.images))
         labels = stack.enter_context(Labels(args.labels)) if args.labels else None
         page = report(study(args, images, labels))

@@ -74,18 +74,3 @@ class CamVidConfig(FilesConfig):
 
 
 DatasetConfig = Annotated[StreetsConfig | FolderConfig | CamVidConfig, Field(discriminator="kind")]
-
-
-def open_source(config: DatasetConfig) -> Source:
-    """The adapter of ``config.kind``."""
-    if isinstance(config, StreetsConfig):
-        from pipeline.datasets.streets_source import Streets
-
-        return Streets(config)
-    if isinstance(config, CamVidConfig):
-        from pipeline.datasets.camvid import CamVid
-
-        return CamVid(config)
-    from pipeline.datasets.folder import Folder
-
-    return Folder(config)

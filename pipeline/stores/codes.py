@@ -48,5 +48,5 @@ def thresholds(edges: np.ndarray = EDGES) -> np.ndarray:
 
 
 def _shortest(edge: np.float32) -> float:
-    """The shortest decimal that float32 takes for this edge: 0.9, not 0.89999998; asked for again, it is found again."""
+    """The shortest decimal that is this float32: 0.9, not 0.89999998; asked for again, it finds this edge again."""
     return float(str(edge))

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.datasets.folder import Folder
-from pipeline.datasets.sources import FolderConfig, open_source
+from pipeline.datasets.opening import open_source
+from pipeline.datasets.sources import FolderConfig
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]
@@ -91,7 +92,7 @@ def test_one_image_in_two_roles_is_a_leak(
     source: Callable[..., Folder], layout: Callable[[str], None], other: str
 ) -> None:
     layout("images/a masks/a " + other)
-    with pytest.raises(DataError, match="also stands as .*images/a.png: a leak"):
+    with pytest.raises(DataError, match=r"also stands as .*images/a\.png: a leak"):
         source().samples()
 
 
@@ -113,7 +114,7 @@ def test_rgb_masks_follow_the_declared_colours(
     assert mask is not None
     assert (mask == ids()).all()
     undeclared = source()
-    with pytest.raises(DataError, match="needs dataset.colours"):
+    with pytest.raises(DataError, match=r"needs dataset\.colours"):
         undeclared.read(undeclared.samples()[0])
 
 

@@ -1,0 +1,115 @@
+"""``python -m stages.prepare`` as a person meets it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.stores.images import Images
+
+Run = Callable[..., tuple[int, str, str]]
+FOLDER = "dataset: {kind: folder, root: data, classes: [sky, road, car]}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four images with masks, one without, two held out."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "data"
+    for place, names in (("", "abcd"), ("validation", "v"), ("test", "t")):
+        for kind in ("images", "masks"):
+            (root / place / kind).mkdir(parents=True)
+            for name in names:
+                pixels = rng.integers(0, 256, (12, 16, 3)) if kind == "images" else rng.integers(0, 3, (12, 16))
+                Image.fromarray(pixels.astype(np.uint8)).save(root / place / kind / f"{name}.png")
+    (root / "unlabelled").mkdir()
+    Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(root / "unlabelled" / "u.jpg")
+    return root
+
+
+def test_a_folder_becomes_one_store(
+    folder: Path, write_params: Callable[[str], Path], run_stage: Run, tmp_path: Path
+) -> None:
+    write_params(FOLDER)
+    code, out, err = run_stage("prepare")
+    assert (code, err) == (0, "")
+    assert "data/images.h5: 7 images, 3 classes" in out
+    with Images(tmp_path / "data" / "images.h5") as store:
+        assert dict(zip(store.ids, store.roles, strict=True)) == {
+            **dict.fromkeys("abcdu", "train"),
+            "v": "validation",
+            "t": "test",
+        }
+        assert store.has_mask.tolist() == [True] * 4 + [False] + [True] * 2
+        assert (store.image("b") == np.asarray(Image.open(folder / "images" / "b.png"))).all()
+
+
+def test_every_bad_file_is_told_in_one_run_and_nothing_is_published(
+    folder: Path, write_params: Callable[[str], Path], run_stage: Run, tmp_path: Path
+) -> None:
+    """Exit code 3, a line for each, a count, no traceback; the store of before stays as it was."""
+    write_params(FOLDER)
+    (folder / "images" / "a.png").write_bytes((folder / "images" / "a.png").read_bytes()[:60])
+    (folder / "images" / "b.png").write_text("not a picture")
+    (folder / "masks" / "c.png").unlink()
+    Image.fromarray(np.full((12, 16), 7, np.uint8)).save(folder / "masks" / "c.png")
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(folder / "test" / "masks" / "t.png")
+    Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(folder / "unlabelled" / "u.png")
+    (folder / "unlabelled" / "u.jpg").unlink()
+    (tmp_path / "out.h5").write_text("old")
+    code, _, err = run_stage("prepare", "--out", "out.h5")
+    lines = err.splitlines()
+    assert code == 3
+    assert [line.partition(".png")[0].rpartition("data/")[2] for line in lines[:5]] == [
+        "images/a",
+        "images/b",
+        "masks/c",
+        "unlabelled/u",
+        "test/masks/t",
+    ]
+    assert all(line.startswith("error: data/") for line in lines[:5])
+    assert "class id 7 at row 0, column 0; expected 0..2 or 255 (ignore)" in lines[2]
+    assert "5x5; the images before it are 16x12. Set dataset.size" in lines[3]
+    assert "mask is 8x6, its image t.png is 16x12" in lines[4]
+    assert lines[5:] == ["5 problems"]
+    assert (tmp_path / "out.h5").read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == [".scratch", "data", "out.h5", "params.yaml"]
+
+
+def test_a_working_size_brings_all_to_one(
+    folder: Path, write_params: Callable[[str], Path], run_stage: Run, tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(folder / "unlabelled" / "w.png")
+    write_params(FOLDER.replace("}", ", size: [6, 10]}"))
+    assert run_stage("prepare", "--out", "out.h5")[0] == 0
+    with Images(tmp_path / "out.h5") as store:
+        assert store.size == (6, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("dataset: {kind: folder, root: none, classes: [a, b]}\n", 3, "error: none/images: no such folder. Mend"),
+        ("dataset: {kind: streets, trian: 4}\n", 2, "error: params.yaml:1: dataset.trian: unknown key, did you mean"),
+        ("datset: {}\n", 2, "error: params.yaml: key 'dataset' is missing, did you mean 'datset'?"),
+    ],
+)
+def test_a_mistake_ends_with_its_code_and_without_a_traceback(
+    write_params: Callable[[str], Path], run_stage: Run, tmp_path: Path, text: str, code: int, message: str
+) -> None:
+    write_params(text)
+    found, _, err = run_stage("prepare", "--out", "out.h5")
+    assert found == code
+    assert err.startswith(message)
+    assert "Traceback" not in err
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_the_same_data_make_the_same_bytes(write_params: Callable[[str], Path], run_stage: Run, tmp_path: Path) -> None:
+    write_params("dataset: {kind: streets, size: [48, 64], train: 3, validation: 1, test: 1}\n")
+    for name in ("a.h5", "b/c.h5"):
+        assert run_stage("prepare", "--out", name)[0] == 0
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b" / "c.h5").read_bytes()

@@ -1,0 +1,68 @@
+"""Image stores give back what was put in."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.core.errors import ArtefactError
+from pipeline.stores.images import Images, write_images
+
+Store = Callable[..., Path]
+
+
+def test_a_store_gives_back_what_was_put_in(image_store: Store, image_rows: Callable[..., list[Any]]) -> None:
+    rows = image_rows(train=4, bare=2)
+    with Images(image_store(rows=rows)) as store:
+        assert store.ids == [row[0] for row in rows]
+        assert store.roles == [row[1] for row in rows]
+        assert store.class_names == ["sky", "road", "car"]
+        assert store.colours == [[10, 20, 30], [128, 64, 128], [0, 0, 142]]
+        assert store.size == (12, 16)
+        for (name, _, image, mask), masked in zip(rows, store.has_mask, strict=True):
+            assert (store.image(name) == image).all()
+            assert masked == (mask is not None)
+            assert (store.mask(name) == (255 if mask is None else mask)).all()
+
+
+def test_images_are_stacked_in_the_order_asked_for(image_store: Store, image_rows: Callable[..., list[Any]]) -> None:
+    rows = image_rows()
+    with Images(image_store(rows=rows)) as store:
+        found = store.stack(["i003", "i001"])
+        assert (found == np.stack([rows[3][2], rows[1][2]])).all()
+        assert (store.stack(["i003"], "mask")[0] == rows[3][3]).all()
+        assert store.stack([]).shape == (0, 12, 16, 3)
+        assert store.stack([], "mask").shape == (0, 12, 16)
+
+
+def test_an_unknown_id_is_named(image_store: Store) -> None:
+    with Images(image_store()) as store, pytest.raises(ArtefactError, match="has no image 'i999'"):
+        store.image("i999")
+
+
+def test_the_same_images_make_the_same_bytes(image_store: Store) -> None:
+    assert image_store("a.h5").read_bytes() == image_store("b.h5").read_bytes()
+
+
+def test_the_layout_is_what_training_counts_on(image_store: Store) -> None:
+    """One raw chunk an image: a read is one seek, and nothing is inflated."""
+    with h5py.File(image_store(train=6)) as file:
+        assert file["image"].chunks == (1, 12, 16, 3)
+        assert file["image"].compression is None
+        assert file["mask"].chunks == (1, 12, 16)
+        assert {name: file[name].dtype for name in ("image", "mask", "has_mask", "crc32")} == {
+            "image": np.uint8,
+            "mask": np.uint8,
+            "has_mask": np.uint8,
+            "crc32": np.uint32,
+        }
+
+
+def test_an_id_that_stands_twice_is_refused(tmp_path: Path, image_rows: Callable[..., list[Any]]) -> None:
+    rows = [image_rows()[0]] * 2
+    write_images(tmp_path / "x.h5", iter(rows), 2, ["a", "b"], [[0, 0, 0], [1, 1, 1]])
+    with pytest.raises(ArtefactError, match="an id stands twice"):
+        Images(tmp_path / "x.h5")

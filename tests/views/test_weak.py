@@ -1,0 +1,153 @@
+"""Weak views move an image and its mask alike."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d, pad
+
+from pipeline.views.weak import Normalise, View, WeakViews, apply_views, draw_view
+
+IDENTITY = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)  # uint8 values as they are
+SIZE = (24, 32)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def whole(size: tuple[int, int] = SIZE) -> View:
+    return View((0, 0, *size), size, (0, 0), False)
+
+
+def blocks(count: int = 1, side: int = 4, classes: int = 5) -> Tensor:
+    """Masks (count, 24, 32) uint8 of ``side`` x ``side`` blocks."""
+    small = rng().integers(0, classes, (count, SIZE[0] // side, SIZE[1] // side)).astype(np.uint8)
+    return torch.from_numpy(small.repeat(side, 1).repeat(side, 2))
+
+
+def coded(masks: Tensor) -> Tensor:
+    """Images (B, H, W, 3) uint8 whose colour tells the id of each pixel: 10 + 40 * id."""
+    return (10 + 40 * masks)[..., None].expand(-1, -1, -1, 3).contiguous()
+
+
+def test_the_identity_view_is_exact() -> None:
+    masks = blocks(2)
+    images = torch.from_numpy(rng().integers(0, 256, (2, *SIZE, 3), np.uint8))
+    config = WeakViews(scales=[1.0], flip=0, shift=0)
+    views = [draw_view(config, SIZE, rng(seed)) for seed in range(2)]
+    assert views == [whole(), whole()]
+    x, y = apply_views(images, masks, views, IDENTITY)
+    assert y.dtype == torch.int64
+    assert (y == masks).all()
+    torch.testing.assert_close(x, images.permute(0, 3, 1, 2).float(), rtol=0, atol=1e-4)
+
+
+def test_normalisation_is_mean_and_deviation() -> None:
+    """A channel of 51 is 0.2: (0.2 - 0.5) / 0.25 = -1.2."""
+    x = Normalise((0.5, 0.2, 0.0), (0.25, 1.0, 0.5))(torch.full((1, 2, 2, 3), 51, dtype=torch.uint8))
+    assert x.shape == (1, 3, 2, 2)
+    torch.testing.assert_close(x[0, :, 0, 0], torch.tensor([-1.2, 0.0, 0.4]))
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 0.8, 1.0, 1.25, 1.3, 1.7, 2.0])
+def test_image_and_mask_move_alike(scale: float) -> None:
+    """The image's colour tells the id; where no edge of a block is near, the moved mask must say the same."""
+    config = WeakViews(scales=[scale], flip=0.5, shift=2)
+    masks = blocks(12, side=8)
+    views = [draw_view(config, SIZE, rng(seed)) for seed in range(12)]
+    assert len({view.mirrored for view in views}) == 2
+    x, y = apply_views(coded(masks), masks, views, IDENTITY)
+    padding = y == 255
+    assert (x[padding[:, None].expand_as(x)] == 0).all()
+    decoded = (x[:, 0] - 10) / 40
+    reach = 2 if scale >= 1 else 1  # how far an interpolated pixel looks
+    labels = pad(y[:, None].float(), [reach] * 4, value=-1)
+    largest, smallest = (sign * max_pool2d(sign * labels, 2 * reach + 1, 1)[:, 0] for sign in (1, -1))
+    safe = (largest == smallest) & ~padding
+    assert safe.sum() > 200
+    assert (decoded[safe] - y[safe]).abs().max() < 1e-4
+
+
+def test_a_mirrored_view_is_a_mirror() -> None:
+    masks = blocks(1, side=1)
+    images = torch.from_numpy(rng().integers(0, 256, (1, *SIZE, 3), np.uint8))
+    x, y = apply_views(images, masks, [View((0, 0, *SIZE), SIZE, (0, 0), True)], IDENTITY)
+    assert (y == masks.flip(2)).all()
+    torch.testing.assert_close(x, images.flip(2).permute(0, 3, 1, 2).float(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (2, -1), (-2, 2), (1, 0), (0, -2)])
+def test_a_shift_moves_both_and_fills_with_nothing(corner: tuple[int, int]) -> None:
+    masks = blocks(1, side=1)
+    x, y = apply_views(coded(masks), masks, [View((0, 0, *SIZE), SIZE, corner, False)], IDENTITY)
+    expected = torch.full(SIZE, 255, dtype=torch.int64)
+    for row in range(SIZE[0]):
+        for column in range(SIZE[1]):
+            source = (row - corner[0], column - corner[1])
+            if 0 <= source[0] < SIZE[0] and 0 <= source[1] < SIZE[1]:
+                expected[row, column] = masks[0][source]
+    assert (y[0] == expected).all()
+    colours = torch.where(expected == 255, 0, 10 + 40 * expected)
+    torch.testing.assert_close(x[0], colours.expand(3, -1, -1).float(), rtol=0, atol=1e-4)
+
+
+def test_padding_is_the_mean_colour_and_void() -> None:
+    """At half the size a quarter of the canvas is image; 0 after normalisation is the mean before it."""
+    config = WeakViews(scales=[0.5], flip=0, shift=0)
+    images = torch.full((4, *SIZE, 3), 200, dtype=torch.uint8)
+    masks = torch.ones(4, *SIZE, dtype=torch.uint8)
+    normalise = Normalise((0.4, 0.5, 0.6), (0.2, 0.2, 0.2))
+    x, y = apply_views(images, masks, [draw_view(config, SIZE, rng(seed)) for seed in range(4)], normalise)
+    assert (y != 255).sum() == 4 * SIZE[0] * SIZE[1] // 4
+    assert (x.permute(0, 2, 3, 1)[y == 255] == 0).all()
+    assert (x.permute(0, 2, 3, 1)[y == 1] > 0.9).all()
+
+
+@pytest.mark.parametrize(("scale", "window"), [(1.25, (19, 26)), (2.0, (12, 16)), (1.7, (14, 19))])
+def test_a_larger_scale_is_a_window_that_fills_the_canvas(scale: float, window: tuple[int, int]) -> None:
+    config = WeakViews(scales=[scale], flip=0, shift=0)
+    corners = set()
+    for seed in range(60):
+        view = draw_view(config, SIZE, rng(seed))
+        top, left, height, width = view.window
+        corners.add((top, left))
+        assert (height, width) == window
+        assert 0 <= top <= SIZE[0] - height
+        assert 0 <= left <= SIZE[1] - width
+        assert (view.zoomed, view.corner) == (SIZE, (0, 0))
+        y = apply_views(coded(blocks()), blocks(), [view], IDENTITY)[1]
+        assert (y != 255).all()
+    assert {0, SIZE[0] - window[0]} <= {top for top, _ in corners}
+
+
+def test_doubling_by_hand() -> None:
+    """A 2x2 window at double size: each id becomes a 2x2 block."""
+    masks = torch.tensor([[[0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2]]], dtype=torch.uint8)
+    y = apply_views(coded(masks), masks, [View((1, 1, 2, 2), (4, 4), (0, 0), False)], IDENTITY)[1]
+    assert y[0].tolist() == [[2, 2, 3, 3], [2, 2, 3, 3], [3, 3, 0, 0], [3, 3, 0, 0]]
+
+
+def test_a_view_is_a_function_of_its_generator() -> None:
+    config = WeakViews(scales=[0.8, 1.0, 1.3, 1.7])
+    drawn = [draw_view(config, SIZE, rng(seed)) for seed in range(40)]
+    assert drawn == [draw_view(config, SIZE, rng(seed)) for seed in range(40)]
+    assert len(set(drawn)) == 40
+    assert {round(SIZE[0] / view.window[2], 1) for view in drawn} == {1.0, 1.3, 1.7}
+    assert any(view.zoomed == (19, 26) for view in drawn)
+
+
+def test_shifts_and_flips_are_drawn_evenly() -> None:
+    views = [draw_view(WeakViews(shift=2), SIZE, rng(seed)) for seed in range(500)]
+    assert {view.corner[0] for view in views} == {view.corner[1] for view in views} == {-2, -1, 0, 1, 2}
+    assert 200 < sum(view.mirrored for view in views) < 300
+
+
+def test_each_image_has_its_own_view_and_inputs_stay() -> None:
+    masks = blocks(2)
+    before = masks.clone()
+    views = [whole(), View((0, 0, *SIZE), SIZE, (0, 0), True)]
+    y = apply_views(coded(masks), masks, views, IDENTITY)[1]
+    assert (y[0] == masks[0]).all()
+    assert (y[1] == masks[1].flip(1)).all()
+    assert (masks == before).all()
