@@ -66,7 +66,8 @@ class Batches(LabelledData):
     def __call__(self, step: int) -> Batch:
         """The batch of one step."""
         x, y = zip(*(self._draw(stream, step) for stream in self.streams), strict=True)
-        return Batch(torch.cat(x), torch.cat(y), self._draw(self.unlabelled, step)[0])
+        x_u, _ = self._draw(self.unlabelled, step)
+        return Batch(x[0], y[0], x_u) if len(x) == 1 else Batch(torch.cat(x), torch.cat(y), x_u)
 
     def _draw(self, stream: Stream, step: int) -> tuple[Tensor, Tensor]:
         pool, count = stream
