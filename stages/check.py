@@ -11,12 +11,13 @@ import numpy as np
 
 from pipeline.core.errors import DataError, UserError
 from pipeline.core.params import Params
-from pipeline.core.progress import say, warn
+from pipeline.core.progress import say
 from pipeline.core.stage import run_command
 from pipeline.datasets.opening import open_source
 from pipeline.datasets.scan import scan
 from pipeline.datasets.sources import DatasetConfig, Source
-from pipeline.learning.checking import section_problems
+from pipeline.datasets.split import Catalogue
+from pipeline.learning.checking import data_problems, section_problems
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -32,7 +33,8 @@ def main() -> None:
     try:
         params = Params(args.params)
         problems += section_problems(params, args.graph)
-        look_at_data(open_source(params.section("dataset", DatasetConfig)))
+        data = look_at(open_source(params.section("dataset", DatasetConfig)))
+        problems += data_problems(params, data)
     except UserError as error:
         problems += str(error).splitlines()
     problems = list(dict.fromkeys(problems))
@@ -41,26 +43,19 @@ def main() -> None:
     say(f"{args.params} and its data set are fine; next: dvc repro")
 
 
-def look_at_data(source: Source) -> None:
-    """Decode everything; say what there is and warn of classes that no mask shows.
+def look_at(source: Source) -> Catalogue:
+    """Decode everything and say what there is.
 
     Raises:
         DataError: every problem of the files.
     """
     samples = source.samples()
-    roles: dict[str, list[bool]] = {}
-    seen = np.zeros(256, bool)
-    for sample, _, mask in scan(source, samples, "check"):
-        roles.setdefault(sample.role, []).append(mask is not None)
-        if mask is not None:
-            seen[np.unique(mask)] = True
-    for role, masked in roles.items():
-        say(f"{role}: {len(masked)} images, {sum(masked)} with masks")
-    for number, name in enumerate(source.classes):
-        if not seen[number]:
-            warn(f"class '{name}' is in no mask; it cannot be learned, and its IoU is undefined")
-    if not any(roles.get("train", [])):
-        raise DataError("dataset: no training image has a mask; expected some to learn from. Add masks.")
+    rows = [(s.id, s.role, None if mask is None else np.unique(mask)) for s, _, mask in scan(source, samples, "check")]
+    presence = {name: values for name, _, values in rows if values is not None}
+    for role in dict.fromkeys(role for _, role, _ in rows):
+        names = [name for name, other, _ in rows if other == role]
+        say(f"{role}: {len(names)} images, {sum(name in presence for name in names)} with masks")
+    return Catalogue([row[0] for row in rows], [row[1] for row in rows], presence, list(source.classes))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.params import Params
+from pipeline.core.params import Params, Seed
 from pipeline.core.progress import say
 from pipeline.core.runtime import start
 from pipeline.core.stage import run_command, stage
@@ -52,7 +52,7 @@ def main() -> None:
         predictor.require(images, args.model)
         names = split.test if args.role == "test" else split.validation
         scores = evaluate(predictor, images, names, run.section("evaluate", EvaluateConfig), run.name)
-        counts = {"labelled_images": len(split.labelled), "seed": run.section("seed", int)}
+        counts = {"labelled_images": len(split.labelled), "seed": run.section("seed", Seed)}
         metrics = {**scores.metrics(), **cost(predictor), **counts}
         strip = np.concatenate([scores.labels[name] for name in examples(names)])
         outs = (args.out, *(args.plots / name for name in ("per_class.csv", "confusion.csv", "examples.png")))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.core.params import Params
+from pipeline.core.params import Params, Seed
 from pipeline.core.runtime import start
 from pipeline.core.seeding import torch_seed
 from pipeline.core.stage import run_command, stage
@@ -49,7 +49,7 @@ def main() -> None:
     kind = learner_class(args.learner)
     inputs = [path for path in (args.images, args.split, args.base, args.join) if path]
     with Images(args.images) as images, stage(args.out, params, keys(args), inputs) as run:
-        seed: int = run.section("seed", int)
+        seed: int = run.section("seed", Seed)
         recipe = Recipe.read(run, kind.schema, args.section, args.base, images)
         torch.manual_seed(torch_seed(seed, "init"))
         learner = kind(recipe.config, recipe.task).to(device).to(memory_format=torch.channels_last)

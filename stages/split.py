@@ -6,7 +6,7 @@ Reads params `seed`, `split` and data/images.h5; writes data/split.json. Costs: 
 import argparse
 from pathlib import Path
 
-from pipeline.core.params import Params
+from pipeline.core.params import Params, Seed
 from pipeline.core.progress import say, warn
 from pipeline.core.stage import run_command, stage
 from pipeline.datasets.split import SplitConfig, make_split
@@ -27,13 +27,12 @@ def main() -> None:
     args = arguments().parse_args()
     with stage(args.out, Params(args.params), KEYS, [args.images]) as run:
         with Images(args.images) as images:
-            split = make_split(images, run.section("split", SplitConfig), run.section("seed", int))
+            split = make_split(images, run.section("split", SplitConfig), run.section("seed", Seed))
         for warning in split.warnings:
             warn(warning)
         with run.publishing(args.out) as aside:
             aside.write_text(split.dump())
-    parts = f"{len(split.labelled)} labelled, {len(split.unlabelled)} unlabelled, {len(split.validation)} validation"
-    say(f"{args.out}: {parts}, {len(split.test)} to evaluate on (from {split.evaluated})")
+    say(f"{args.out}: {split.summary()}")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 import pytest
 
+from pipeline.stores.hdf5 import seal
 from pipeline.stores.images import write_images
 from pipeline.stores.labels import Labelled, write_labels
 
@@ -87,6 +90,20 @@ def label_store(tmp_path: Path, labelled: Callable[..., list[Labelled]]) -> Call
         return path
 
     return make
+
+
+@pytest.fixture
+def edited() -> Callable[[Path], AbstractContextManager[h5py.File]]:
+    """``with edited(path) as file:`` changes a store in place and seals it again: wrong, but no accident."""
+
+    @contextmanager
+    def edit(path: Path) -> Iterator[h5py.File]:
+        with h5py.File(path, "r+") as file:
+            yield file
+        with path.open("r+b", buffering=0) as raw:
+            seal(raw)
+
+    return edit
 
 
 @pytest.fixture

@@ -28,6 +28,10 @@ def published(path: Path) -> Iterator[Path]:
         _sync(aside)
         os.replace(aside, path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(aside)):  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

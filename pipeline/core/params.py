@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, Strict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, Strict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import DuplicateKeyError
@@ -39,6 +39,7 @@ class Section(BaseModel):
 
 
 T = TypeVar("T")
+Seed = NonNegativeInt
 Size = Annotated[tuple[PositiveInt, PositiveInt], Strict(False)]  # [height, width]; YAML has lists, not tuples
 
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -101,8 +101,12 @@ def stage(out: Path, params: Params, keys: Sequence[str], inputs: Sequence[Path]
         stack.enter_context(_only_one(root / "locks" / f"{_digest(str(out.resolve()))[:16]}.lock", out))
         stack.enter_context(_only_one(root / "locks" / f"{fingerprint[:16]}.lock", out))
         scratch.mkdir(parents=True, exist_ok=True)
-        yield Run(out.stem, params, tuple(keys), tuple(inputs), fingerprint, scratch, before)
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            yield Run(out.stem, params, tuple(keys), tuple(inputs), fingerprint, scratch, before)
+            shutil.rmtree(scratch, ignore_errors=True)
+        finally:
+            with suppress(OSError):  # what is worth resuming stays, an empty folder does not
+                scratch.rmdir()
 
 
 def _check_paths(out: Path, inputs: Sequence[Path]) -> None:
@@ -125,10 +129,12 @@ def _state(params: Params, keys: tuple[str, ...], inputs: tuple[Path, ...], code
 
 
 def _code() -> dict[str, str]:
-    """Files of this project that the process has loaded -> digest."""
+    """Files of this project that the process has loaded, and all networks, which are loaded later by name."""
     root = Path(__file__).resolve().parents[2]
-    files = (Path(str(module.__file__)) for module in list(sys.modules.values()) if getattr(module, "__file__", None))
-    ours = (file for file in files if file.parent.is_relative_to(root / "pipeline") or file.parent == root / "stages")
+    files = {Path(str(module.__file__)) for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
+    ours = {file for file in files if file.parent.is_relative_to(root / "pipeline") or file.parent == root / "stages"}
+    if "pipeline.nets" in sys.modules:
+        ours |= set((root / "pipeline/nets").glob("*.py"))
     return {str(file): "" for file in sorted(ours)}
 
 

@@ -20,6 +20,10 @@ class Folder:
         self.root = Path(config.root)
         self.classes = tuple(config.classes)
         self.colours = _colours(config)
+        if config.ignore < len(self.classes):
+            found = f"{config.ignore} is the id of the class '{self.classes[config.ignore]}'"
+            remedy = "Give void pixels another id in the masks, or leave ignore out."
+            raise ConfigError(f"dataset.ignore: {found}; expected {len(self.classes)}..255. {remedy}")
         self.lookup = np.full(256, -1, np.int16)
         self.lookup[: len(self.classes)] = np.arange(len(self.classes))
         self.lookup[[IGNORE, config.ignore]] = IGNORE

@@ -27,7 +27,7 @@ def list_images(folder: Path, config: FilesConfig) -> dict[str, Path]:
         DataError: no such folder, two files with one id, or a file that lies outside the root.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Mend dataset.root in params.yaml.")
+        raise DataError(f"{folder}: no such folder. Mend the path (dataset.root in params.yaml, or --images).")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
@@ -49,6 +49,8 @@ def check_inside(path: Path, config: FilesConfig) -> None:
 
 def read_image(path: Path, config: FilesConfig) -> np.ndarray:
     """An RGB image (H, W, 3) uint8 at the working size, turned upright by its EXIF orientation.
+
+    Of an MPO file (a phone's JPEG with a preview or a depth map behind it) it is the first frame.
 
     Raises:
         DataError: not an image, truncated, animated, too large, or 16-bit.
@@ -76,7 +78,7 @@ def read_mask(
         DataError: lossy, of another size than its image, or with an undeclared value or colour.
     """
     mask = _load(path, config.max_pixels)
-    if mask.format in {"JPEG", "GIF"}:
+    if mask.format in {"JPEG", "MPO", "GIF"}:
         raise DataError(f"{path}: a {mask.format} mask is lossy (class ids are mixed); expected PNG. Export it again.")
     _check_same_size(path, mask, image, config.max_pixels)
     ids = _ids(path, mask, lookup, colours)
@@ -100,7 +102,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         if width * height > max_pixels:
             size = f"{width}x{height} = {width * height} pixels"
             raise DataError(f"{path}: {size}; expected at most {max_pixels}. Shrink it or raise dataset.max_pixels.")
-        if (frames := getattr(image, "n_frames", 1)) > 1:
+        if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
             raise DataError(f"{path}: holds {frames} frames; expected one image. Export a single frame.")
         yield image
 

@@ -41,6 +41,7 @@ class StreetsConfig(Section):
     """The embedded data set: road scenes drawn by pipeline/datasets/streets.py, the same for the same seed."""
 
     kind: Literal["streets"]
+    root: str = "pipeline/datasets/streets.py"  # DVC watches what stands here; for drawn scenes, what draws them
     size: Size = (96, 128)
     train: PositiveInt = 200
     validation: NonNegativeInt = 40

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from pipeline.core.errors import ArtefactError, DataError, raise_all
 from pipeline.core.params import Section
@@ -49,6 +49,11 @@ class Split:
     evaluated: str
     warnings: list[str] = field(default_factory=list)
 
+    def summary(self) -> str:
+        """How many images are what, in words."""
+        parts = f"{len(self.labelled)} labelled, {len(self.unlabelled)} unlabelled, {len(self.validation)} validation"
+        return f"{parts}, {len(self.test)} to evaluate on (from {self.evaluated})"
+
     def dump(self) -> str:
         return json.dumps({"schema": SCHEMA, "schema_version": VERSION, **asdict(self)}, indent=1) + "\n"
 
@@ -63,24 +68,44 @@ class Split:
             raw: dict[str, Any] = json.loads(path.read_text())
             if (raw.pop("schema"), raw.pop("schema_version")) != (SCHEMA, VERSION):
                 raise ValueError("another schema")
-            return cls(**raw)
+            split = TypeAdapter(cls).validate_python(raw)
+            lists = [*split.labelled, *split.unlabelled, *split.validation, *split.test]
+            if len(set(lists)) < len(lists):
+                raise ValueError("an image has two uses")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:120]
             raise ArtefactError(
-                f"{path}: not a split file ({error}). Run 'dvc repro split' to make it again."
+                f"{path}: not a split file ({reason}). Run 'dvc repro split' to make it again."
             ) from error
+        return split
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a split is made from: ids and roles, in order, and the values that occur in each mask there is."""
+
+    ids: list[str]
+    roles: list[str]
+    presence: dict[str, np.ndarray]
+    class_names: list[str]
 
 
 def make_split(images: Images, config: SplitConfig, seed: int) -> Split:
-    """Divide the images of a store.
+    """Divide the images of a store; errors as ``divide``."""
+    masked = [name for name in images.ids if images.has_mask[images.index[name]]]
+    presence = {name: np.unique(images.mask(name)) for name in masked}
+    return divide(Catalogue(images.ids, images.roles, presence, images.class_names), config, seed)
+
+
+def divide(data: Catalogue, config: SplitConfig, seed: int) -> Split:
+    """Divide the images of a catalogue.
 
     Raises:
         DataError: no image to learn from or to evaluate on, or a bad list of ids.
     """
-    by_role = {
-        role: [i for i, r in zip(images.ids, images.roles, strict=True) if r == role] for role in set(images.roles)
-    }
+    by_role = {role: [i for i, r in zip(data.ids, data.roles, strict=True) if r == role] for role in set(data.roles)}
     train = by_role.get("train", [])
-    masked = [name for name in train if images.has_mask[images.index[name]]]
+    masked = [name for name in train if name in data.presence]
     order = [masked[i] for i in generator(seed, "split").permutation(len(masked))]
     test, validation, evaluated = by_role.get("test", []), by_role.get("validation", []), "test"
     if not test and validation:
@@ -91,15 +116,13 @@ def make_split(images: Images, config: SplitConfig, seed: int) -> Split:
     if not validation:
         order, validation = _cut(order, config.validation)
     if not test or not order:
-        raise DataError(
-            f"{images.path}: {len(order)} training images with masks, {len(test)} to test on; expected some of both."
-        )
-    presence = {name: np.unique(images.mask(name)) for name in order}
-    order = covering_order(order, presence, len(images.class_names), config.cover)
+        found = f"{len(order)} training images with masks and {len(test)} to test on"
+        raise DataError(f"dataset: {found}; expected some of both. Add masks, or mend split.test and split.validation.")
+    order = covering_order(order, data.presence, len(data.class_names), config.cover)
     labelled = _labelled(order, config.labelled)
     taken = {*labelled, *validation, *test}
     unlabelled = [name for name in train if name not in taken]
-    warnings = _warnings(labelled, presence, images.class_names, config.cover)
+    warnings = _warnings(labelled, data.presence, data.class_names, config.cover)
     return Split(seed, sorted(labelled), unlabelled, sorted(validation), sorted(test), evaluated, warnings)
 
 

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from pipeline.core.errors import DataError, raise_all
 from pipeline.core.files import published
-from pipeline.core.progress import Progress
-from pipeline.datasets.imagefiles import list_images, read_image
+from pipeline.core.progress import Progress, warn
+from pipeline.datasets.imagefiles import SUFFIXES, list_images, read_image
 from pipeline.datasets.sources import FilesConfig
 from pipeline.nets.predict import Predictor
 from pipeline.nets.segnet import resize
 from pipeline.reporting.palette import palette_image
+
+MAX_PIXELS = 500_000_000  # of one image: 24 bytes each while it is predicted
 
 
 def predict_folder(
@@ -26,8 +28,11 @@ def predict_folder(
     Raises:
         DataError: after all others are done, the images that could not be read.
     """
-    config = FilesConfig(root=str(images), allow_symlinks=True)
+    config = FilesConfig(root=str(images), allow_symlinks=True, image_depth="scale", max_pixels=MAX_PIXELS)
     paths = list_images(images, config)
+    others = sum(path.is_file() for path in images.iterdir()) - len(paths)
+    if others:
+        warn(f"{images}: passed over {others} files that are not {', '.join(sorted(SUFFIXES))}")
     if not paths:
         raise DataError(f"{images}: holds no image; expected PNG or JPEG files. Mend --images.")
     problems = []

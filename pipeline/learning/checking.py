@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.core.errors import ConfigError, UserError
-from pipeline.core.params import Params
+from pipeline.core.params import Params, Seed
+from pipeline.core.progress import say, warn
 from pipeline.core.runtime import Runtime, choose_device
 from pipeline.datasets.sources import DatasetConfig
-from pipeline.datasets.split import SplitConfig
-from pipeline.labelling.filter import FilterConfig
+from pipeline.datasets.split import Catalogue, SplitConfig, divide
+from pipeline.labelling.filter import FilterConfig, minimum_codes
+from pipeline.learning.fit import FitConfig
+from pipeline.learning.learner import Task
+from pipeline.learning.optim import make_optimiser
 from pipeline.learning.recipe import learner_class
-from pipeline.nets.published import network_module
+from pipeline.nets.published import build, network_module
 from pipeline.scoring.evaluation import EvaluateConfig
+from pipeline.stores.codes import EDGES
 
 SCHEMAS: dict[str, Any] = {
-    "seed": int,
+    "seed": Seed,
     "dataset": DatasetConfig,
     "split": SplitConfig,
     "filter": FilterConfig,
@@ -51,15 +57,46 @@ def _checks(params: Params, stages: list[dict[str, Any]]) -> Iterator[Callable[[
         yield lambda key=key, schema=schema: params.section(key, schema)  # type: ignore[misc]
     if params.has("runtime"):
         yield lambda: choose_device(params.section("runtime", Runtime).device)
-    yield lambda: params.section("network", network_module(str(params.raw("network.name"))).Config)
     for stage in stages:
         words = shlex.split(str(stage["cmd"]))
         if "--learner" in words:
-            yield lambda words=words: params.merged(_after(words, "--section"), _config(words))  # type: ignore[misc]
+            yield lambda words=words: _try_learner(params, words)  # type: ignore[misc]
 
 
-def _config(words: list[str]) -> Any:
-    return learner_class(_after(words, "--learner")[0]).schema
+def _try_learner(params: Params, words: list[str]) -> None:
+    """Make a node's learner and its optimisers, with fresh networks, as the stage will."""
+    network = params.section("network", network_module(str(params.raw("network.name"))).Config)
+    kind = learner_class(_after(words, "--learner")[0])
+    config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
+    _check_weights(network.weights)
+    fresh = network.model_copy(update={"weights": None})
+    task = Task(["a", "b"], fresh.model_dump(mode="json"), lambda: build(fresh, 2), build(fresh, 2))
+    for module in kind(config, task).players().values():
+        make_optimiser(module, config.optimiser)
+
+
+def _check_weights(weights: str | None) -> None:
+    if weights not in (None, "torchvision", "lite0") and not Path(str(weights)).is_file():
+        raise ConfigError(
+            f"network.weights: {weights!r}: no such file; expected a state dict, torchvision, lite0 or null."
+        )
+
+
+def data_problems(params: Params, data: Catalogue) -> list[str]:
+    """What the split and the filter would refuse of these images; warnings are said."""
+    problems = []
+    try:
+        split = divide(data, params.section("split", SplitConfig), params.section("seed", Seed))
+        for warning in split.warnings:
+            warn(warning)
+        say(f"split: {split.summary()}")
+    except UserError as error:
+        problems += str(error).splitlines()
+    try:
+        minimum_codes(params.section("filter", FilterConfig), data.class_names, EDGES)
+    except UserError as error:
+        problems += str(error).splitlines()
+    return problems
 
 
 def _after(words: list[str], option: str) -> list[str]:
@@ -72,5 +109,8 @@ def _after(words: list[str], option: str) -> list[str]:
 def _stages(graph: Path) -> list[dict[str, Any]]:
     if not graph.is_file():
         raise ConfigError(f"{graph}: no such file. Run this in the project's root folder.")
-    tree = YAML(typ="safe").load(graph.read_text())
+    try:
+        tree = YAML(typ="safe").load(graph.read_text())
+    except YAMLError as error:
+        raise ConfigError(f"{graph}: not valid YAML; 'dvc stage list' says where. Mend it.") from error
     return [stage.get("do", stage) for stage in tree["stages"].values()]

@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import nn
 
 from pipeline.core.errors import NonFiniteError
@@ -35,6 +35,13 @@ class FitConfig(Section):
     pseudo: NonNegativeInt | None = None  # of `batch`, how many joined images; null: one shuffled set (papers/002)
     optimiser: OptimiserConfig
     views: WeakViews = WeakViews()
+
+    @model_validator(mode="after")
+    def _leaves_true_labels(self) -> Self:
+        if self.pseudo is not None and self.pseudo >= self.batch:
+            raise ValueError(f"pseudo {self.pseudo} is not below batch {self.batch}; leave room for true labels")
+        return self
+
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where CUDA has it, else float32
 
 

@@ -8,11 +8,19 @@ import torch
 from torch import Tensor
 
 from pipeline.core.errors import ArtefactError
+from pipeline.nets.auxiliary import AuxiliaryNet
 from pipeline.nets.published import Header, Model, load_model
+from pipeline.nets.segnet import SegNet
 from pipeline.stores.images import Images
 from pipeline.views.weak import Normalise
 
 BATCH = 8  # images a forward pass; on a CPU the size hardly matters, on a GPU it fills the chip at usual sizes
+
+
+def _check_kind(path: Path, model: Model, kind: type, expected: str) -> None:
+    if not isinstance(model.net, kind):
+        found = f"holds the network '{model.header.network['name']}'"
+        raise ArtefactError(f"{path}: {found}; expected {expected}. Name that file instead.")
 
 
 class Predictor:
@@ -22,6 +30,9 @@ class Predictor:
         self.device = device
         self.model: Model = load_model(model, device)
         self.judge: Model | None = load_model(judge, device) if judge else None
+        _check_kind(model, self.model, SegNet, "a segmentation model, such as models/auxiliary.safetensors")
+        if judge and self.judge:
+            _check_kind(judge, self.judge, AuxiliaryNet, "an auxiliary network, models/auxiliary_network.safetensors")
         if self.judge and judge and self.judge.header.provenance["base"] != self.model.digest:
             raise ArtefactError(
                 f"{judge}: was trained on another model than {model}. Run 'dvc repro' to train it again."

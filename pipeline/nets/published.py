@@ -75,6 +75,7 @@ def save_model(path: Path, net: nn.Module, header: Header) -> str:
     digest = _digest(tensors)
     fields = {name: json.dumps(value, sort_keys=True) for name, value in vars(header).items()}
     metadata = {"format": FORMAT, "version": str(VERSION), "digest": digest, **fields}
+    metadata["seal"] = _seal(metadata)
     path.write_bytes(_ordered(save(tensors, metadata)))
     return digest
 
@@ -90,18 +91,24 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Model:
     metadata, tensors = _read(path)
     if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
         raise ArtefactError(f"{path}: not a fewmask model of version {VERSION}. {REMAKE}")
-    if _digest(tensors) != metadata.get("digest"):
-        raise ArtefactError(f"{path}: damaged: its weights do not match their digest. {REMAKE}")
+    if _digest(tensors) != metadata.get("digest") or _seal(metadata) != metadata.get("seal"):
+        raise ArtefactError(f"{path}: damaged: its weights or header do not match their digest. {REMAKE}")
     try:
         header = Header(**{name: json.loads(metadata[name]) for name in Header.__dataclass_fields__})
         section = network_module(header.network["name"]).Config.model_validate(header.network)
         net = build(section, len(header.class_names))
         net.load_state_dict(tensors)
-    except (KeyError, ValueError, ValidationError, RuntimeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, ValidationError, RuntimeError, ConfigError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ArtefactError(f"{path}: its header and weights do not fit this program ({reason}). {REMAKE}") from error
     net = net.to(device).to(memory_format=torch.channels_last).eval()
     return Model(net, header, metadata["digest"])
+
+
+def _seal(metadata: dict[str, str]) -> str:
+    """Digest of the whole header but itself."""
+    kept = {name: value for name, value in metadata.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _ordered(data: bytes) -> bytes:

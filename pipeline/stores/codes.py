@@ -25,8 +25,8 @@ EDGES = _edges()
 
 
 def encode(confidence: np.ndarray, edges: np.ndarray = EDGES) -> np.ndarray:
-    """confidence float32, any shape, 0..1 -> codes uint8 of that shape."""
-    return np.searchsorted(edges, confidence, side="right").astype(np.uint8)
+    """confidence float32, any shape, 0..1 -> codes uint8 of that shape; NaN is no confidence at all, code 0."""
+    return np.searchsorted(edges, np.nan_to_num(confidence), side="right").astype(np.uint8)
 
 
 def minimum_code(threshold: float, edges: np.ndarray = EDGES) -> tuple[int, float]:

@@ -1,14 +1,16 @@
 """HDF5 files that are whole or absent, and that are checked before a byte of them is believed.
 
 Measured reasons (docs/stores.md): a file that is being grown does not survive a kill; a full disk crashes the HDF5
-library on close; flipped bits go unseen without checksums; external and virtual links read whatever they point at.
+library on close; a flipped bit goes unseen or makes the library loop for ever, so the first 512 bytes hold the SHA-256
+of the rest, compared before HDF5 reads any of it; external and virtual links read whatever they point at.
 """
 
 import errno
+import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ import numpy as np
 from pipeline.core.errors import ArtefactError
 
 IGNORE = 255
-SEAL = "tables_crc32"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MARK = b"fewmask-sha256 "
+BLOCK = 512  # HDF5's smallest user block: bytes before its own, which it leaves to us
 REMAKE = "Delete it and run 'dvc repro' to make it again."
 
 
@@ -45,7 +49,7 @@ class _Guarded(io.FileIO):
 
 @contextmanager
 def create(path: Path, schema: str, version: int) -> Iterator[h5py.File]:
-    """Write a new HDF5 file at ``path``; ``complete`` is set last, only when the block ends well.
+    """Write a new HDF5 file at ``path``; only when the block ends well ``complete`` is set and the file sealed.
 
     Raises:
         OSError: the disk is full or refuses, with the path.
@@ -53,7 +57,7 @@ def create(path: Path, schema: str, version: int) -> Iterator[h5py.File]:
     guard = _Guarded(path, "w+")
     try:
         try:
-            with h5py.File(guard, "w", libver="v110") as file:
+            with h5py.File(guard, "w", libver="v110", userblock_size=BLOCK) as file:
                 file.attrs["schema"], file.attrs["schema_version"], file.attrs["complete"] = (
                     schema,
                     version,
@@ -61,6 +65,7 @@ def create(path: Path, schema: str, version: int) -> Iterator[h5py.File]:
                 )
                 yield file
                 file.attrs["complete"] = 1
+            seal(guard)
         except (OSError, RuntimeError, ValueError):
             if guard.error is None:
                 raise
@@ -86,40 +91,29 @@ def crc(stem: str, *arrays: np.ndarray) -> int:
     return value
 
 
-def seal(file: h5py.File, *tables: np.ndarray) -> None:
-    """Write the CRC32 of all attributes and ``tables``: HDF5 itself has no checksum over texts and plain arrays."""
-    file.attrs[SEAL] = _sum(file, tables)
+def seal(file: io.FileIO) -> None:
+    """Write the digest of a closed HDF5 file, open for reading and writing, into its user block."""
+    block = _block(file)
+    file.seek(0)
+    file.write(block)
 
 
-def check_seal(path: Path, file: h5py.File, *tables: np.ndarray) -> None:
-    """Compare with ``seal``; a store without one (made by hand) is taken at its word.
-
-    Raises:
-        ArtefactError: a changed attribute or table.
-    """
-    with reading(path):
-        intact = SEAL not in file.attrs or int(file.attrs[SEAL]) == _sum(file, tables)
-    expect(intact, path, "checksum mismatch for its attributes and tables")
-
-
-def _sum(file: h5py.File, tables: Sequence[np.ndarray]) -> int:
-    attributes = [f"{name}={file.attrs[name]}" for name in sorted(set(file.attrs) - {SEAL, "complete"})]
-    value = zlib.crc32("\0".join(attributes).encode())
-    for table in tables:
-        plain = table if table.dtype != object else np.frombuffer("\0".join(table).encode(), np.uint8)
-        value = zlib.crc32(np.ascontiguousarray(plain).data, value)
-    return value
+def _block(file: io.FileIO) -> bytes:
+    file.seek(BLOCK)
+    return (MARK + hashlib.file_digest(file, "sha256").hexdigest().encode() + b"\n").ljust(BLOCK, b"\0")
 
 
 def open_checked(path: Path, schema: str, version: int) -> h5py.File:
     """Open read-only after checking what the file claims to be.
 
     Raises:
-        ArtefactError: not HDF5, another schema or version, incomplete, or with links out of the file.
+        ArtefactError: not HDF5, not what its digest says, another schema or version, incomplete, or with links out of
+            the file.
     """
     if not path.is_file():
         raise ArtefactError(f"{path}: no such file. Run 'dvc repro' to make it.")
     try:
+        _check_digest(path)
         file = h5py.File(path, "r", locking="best-effort")
     except OSError as error:
         raise ArtefactError(f"{path}: damaged or not HDF5 ({_brief(error)}). {REMAKE}") from error
@@ -160,6 +154,15 @@ def expect(condition: bool, path: Path, found: str) -> None:
 def text_attribute(file: h5py.File, name: str) -> Any:
     """A JSON attribute, parsed."""
     return json.loads(str(file.attrs[name]))
+
+
+def _check_digest(path: Path) -> None:
+    """Compare with ``seal``; a file without a user block (made by hand) has no digest and is taken at its word."""
+    with path.open("rb", buffering=0) as file:
+        block = file.read(BLOCK)
+        whole = block.startswith(SIGNATURE) or block == _block(file)
+    sealed = block.startswith(MARK)
+    expect(whole, path, "damaged: its content does not match its digest" if sealed else "damaged or not HDF5")
 
 
 def _check_header(path: Path, file: h5py.File, schema: str, version: int) -> None:

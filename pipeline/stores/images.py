@@ -2,7 +2,7 @@
 
 /id (N,) str    /role (N,) str    /has_mask (N,) uint8    /crc32 (N, 2) uint32: image, mask
 /image (N, H, W, 3) uint8, raw, one chunk an image       /mask (N, H, W) uint8 of class ids, 255 = ignore
-attributes: schema, schema_version, complete, count, class_names (JSON), colours (JSON), ignore_index, tables_crc32
+attributes: schema, schema_version, complete, count, class_names (JSON), colours (JSON), ignore_index
 """
 
 import json
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from pipeline.core.errors import ArtefactError
-from pipeline.stores.hdf5 import IGNORE, check_seal, crc, create, expect, open_checked, reading, seal, text_attribute
+from pipeline.stores.hdf5 import IGNORE, crc, create, expect, open_checked, reading, text_attribute
 
 SCHEMA, VERSION = "fewmask-images", 1
 
@@ -55,7 +55,6 @@ class ImageWriter:
         attributes = {"class_names": list(class_names), "colours": [list(colour) for colour in colours]}
         self.file.attrs.update({key: json.dumps(value) for key, value in attributes.items()})
         self.file.attrs.update(count=len(self.rows), ignore_index=IGNORE)
-        seal(self.file, *_tables(self.file))
 
 
 class Images:
@@ -65,9 +64,8 @@ class Images:
         self.path = path
         self.file = open_checked(path, SCHEMA, VERSION)
         with reading(path):
-            tables = _tables(self.file)
-            self.ids, self.roles = ([str(text) for text in table] for table in tables[:2])
-            self.has_mask, self.crc32 = tables[2].astype(bool), tables[3]
+            self.ids, self.roles = ([str(text) for text in self.file[name].asstr()[:]] for name in ("id", "role"))
+            self.has_mask, self.crc32 = self.file["has_mask"][:].astype(bool), self.file["crc32"][:]
             self.class_names: list[str] = text_attribute(self.file, "class_names")
             self.colours: list[list[int]] = text_attribute(self.file, "colours")
             self.size: tuple[int, int] = self.file["image"].shape[1:3]
@@ -75,7 +73,6 @@ class Images:
             count = int(self.file.attrs["count"])
         expect(shapes == {count}, path, f"its datasets hold {sorted(shapes)} images; its header says {count}")
         expect(self.crc32.shape == (count, 2), path, f"its crc32 has the shape {self.crc32.shape}")
-        check_seal(path, self.file, *tables)
         self.index = {name: number for number, name in enumerate(self.ids)}
         expect(len(self.index) == count, path, "an id stands twice")
 
@@ -107,12 +104,6 @@ class Images:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.file.close()
-
-
-def _tables(file: h5py.File) -> list[np.ndarray]:
-    """id and role as texts, has_mask, crc32."""
-    texts: list[np.ndarray] = [file[name].asstr()[:] for name in ("id", "role")]
-    return texts + [file[name][:] for name in ("has_mask", "crc32")]
 
 
 def write_images(

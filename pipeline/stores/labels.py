@@ -3,8 +3,7 @@
     /stem (N,) str    /size (N, 2) uint16: h, w    /crc32 (N,) uint32    /histogram (N, C, 256) uint32
     /label/<index> (h, w) uint8: class id, 255 = no label      /confidence/<index> (h, w) uint8: code, see codes.py
     /confidence_edges (255,) float32
-    attributes: schema, schema_version, complete, count, class_names, ignore_index, fingerprint, provenance,
-    tables_crc32
+    attributes: schema, schema_version, complete, count, class_names, ignore_index, fingerprint, provenance
 
 ``histogram[n, c, k]`` counts the pixels of image n labelled c with code k, so any threshold's kept share is known
 without reading a pixel. Long work writes immutable shards (``write_shard``), published as one file (``merge``).
@@ -21,24 +20,12 @@ import h5py
 import numpy as np
 
 from pipeline.core.errors import ArtefactError
-from pipeline.core.files import write_bytes
+from pipeline.core.files import published
 from pipeline.stores.codes import EDGES
-from pipeline.stores.hdf5 import (
-    IGNORE,
-    add_image,
-    check_seal,
-    crc,
-    create,
-    expect,
-    open_checked,
-    reading,
-    seal,
-    text_attribute,
-)
+from pipeline.stores.hdf5 import IGNORE, add_image, crc, create, expect, open_checked, reading, text_attribute
 
 SCHEMA, VERSION = "fewmask-labels", 1
 SHARD_SCHEMA = "fewmask-labels-shard"
-TABLES = ("size", "crc32", "histogram")
 
 
 @dataclass(frozen=True)
@@ -98,7 +85,6 @@ def write_header(
     file.create_dataset("confidence_edges", data=EDGES)
     file.attrs.update(count=count, ignore_index=IGNORE, fingerprint=fingerprint)
     file.attrs.update(class_names=json.dumps(list(class_names)), provenance=json.dumps(provenance, sort_keys=True))
-    seal(file, file["stem"].asstr()[:], *(file[name][:] for name in TABLES), file["confidence_edges"][:])
 
 
 def write_labels(
@@ -125,9 +111,8 @@ class Labels:
         self.path = path
         self.file = open_checked(path, schema, VERSION)
         with reading(path):
-            texts = self.file["stem"].asstr()[:]
-            self.stems = [str(stem) for stem in texts]
-            self.sizes, self.crc32, self.histogram = (self.file[name][:] for name in TABLES)
+            self.stems = [str(stem) for stem in self.file["stem"].asstr()[:]]
+            self.sizes, self.crc32, self.histogram = (self.file[name][:] for name in ("size", "crc32", "histogram"))
             self.names = sorted(self.file["label"])
             agree = len(self.stems) == len(self.sizes) == len(self.crc32) == len(self.histogram) == len(self.names)
             pairs = self.names == sorted(self.file["confidence"])
@@ -136,7 +121,6 @@ class Labels:
         expect(len(self.index) == len(self.stems), path, "an image stands twice")
         if schema == SCHEMA:
             self._read_header()
-            check_seal(path, self.file, texts, self.sizes, self.crc32, self.histogram, self.edges)
 
     def _read_header(self) -> None:
         with reading(self.path):
@@ -196,16 +180,12 @@ class Labels:
 
 
 def write_shard(path: Path, items: Sequence[Labelled], first: int, classes: int) -> None:
-    """Publish one immutable shard: images ``first``... of the plan. Built in memory, so a full disk is harmless."""
-    with h5py.File("shard", "w", driver="core", backing_store=False, libver="v110") as file:
-        file.attrs.update(schema=SHARD_SCHEMA, schema_version=VERSION, complete=1)
+    """Publish one immutable shard: images ``first``... of the plan."""
+    with published(path) as aside, create(aside, SHARD_SCHEMA, VERSION) as file:
         writer = LabelWriter(file, classes, first)
         for item in items:
             writer.add(item)
         writer.finish()
-        file.flush()
-        image = file.id.get_file_image()
-    write_bytes(path, image)
 
 
 def shard_is_good(path: Path, stems: Sequence[str]) -> bool:

@@ -140,9 +140,14 @@ def test_another_ignore_id_becomes_255(source: Callable[..., Folder], save: Save
         ({"colours": [*COLOURS[:2], [1, 2]]}, r"expected one \[r, g, b\]"),
         ({"colours": [*COLOURS[:2], [1, 2, 256]]}, r"expected one \[r, g, b\]"),
         ({"colours": [*COLOURS[:2], [1, 2, -1]]}, r"expected one \[r, g, b\]"),
+        (
+            {"ignore": 0},
+            r"dataset\.ignore: 0 is the id of the class 'sky'; expected 3\.\.255\. Give void pixels another id",
+        ),
+        ({"ignore": 2}, "2 is the id of the class 'car'"),
     ],
 )
-def test_class_and_colour_lists_are_checked(
+def test_classes_colours_and_ignore_are_checked(
     source: Callable[..., Folder], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -124,6 +124,21 @@ def test_more_than_one_frame_is_refused(
     assert "holds 2 frames; expected one image" in refused(path)
 
 
+def test_a_phone_s_photo_is_its_first_frame(config: FilesConfig, save: Save, noise: Make, ids: Make) -> None:
+    """MPO: a JPEG with a preview or a depth map behind it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    behind = Image.fromarray(noise(2, (6, 8)))
+    path = save("a.jpg", noise(), format="MPO", save_all=True, append_images=[behind], exif=exif)
+    alone = save("alone.jpg", noise(), exif=exif)
+    with Image.open(path) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    assert (read_image(path, config) == read_image(alone, config)).all()
+    assert read_mask(save("m.png", ids().T), path, config, LOOKUP, None).shape == (16, 12)
+    with pytest.raises(DataError, match="a MPO mask is lossy"):
+        read_mask(path, alone, config, LOOKUP, None)
+
+
 def test_an_image_is_turned_upright(config: FilesConfig, save: Save, noise: Make) -> None:
     """EXIF orientation 6: the camera lay on its side, and the stored rows are the columns of what was seen."""
     exif = Image.Exif()

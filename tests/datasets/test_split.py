@@ -152,7 +152,7 @@ def test_a_count_that_cannot_be_is_refused(image_store: Store, labelled: float) 
 
 
 def test_something_to_learn_from_is_needed(image_store: Store) -> None:
-    with pytest.raises(DataError, match="0 training images with masks, 2 to test on; expected some of both"):
+    with pytest.raises(DataError, match="0 training images with masks and 2 to test on; expected some of both"):
         split(image_store(train=0, bare=5), 1)
 
 

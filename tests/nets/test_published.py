@@ -113,3 +113,12 @@ def test_header_is_plain_json(model):
     length = int.from_bytes(path.read_bytes()[:8], "little")
     metadata = json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]
     assert json.loads(metadata["class_names"]) == NAMES
+
+
+def test_an_edited_header_is_found(model):
+    path, _, _ = model
+    data = path.read_bytes()
+    assert data.count(b"[0.5, 0.5, 0.5]") == 1
+    path.write_bytes(data.replace(b"[0.5, 0.5, 0.5]", b"[0.1, 0.5, 0.5]"))
+    with pytest.raises(ArtefactError, match="do not match their digest"):
+        load_model(path)

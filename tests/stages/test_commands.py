@@ -129,17 +129,15 @@ def test_keeping_nothing_retrains_exactly_the_supervised_network(workplace, run_
     assert digests[0] == digests[1]
 
 
-def test_the_masks_of_unlabelled_images_are_never_read(workplace, run_stage, tmp_path):
+def test_the_masks_of_unlabelled_images_are_never_read(workplace, run_stage, edited):
     """Poison them: the model keeps its weights to the bit."""
-    import h5py
-
     from pipeline.nets.published import load_model
     from pipeline.stores.hdf5 import crc
 
     split = json.loads((workplace / "data/split.json").read_text())
     assert run_stage("fit", *FIT.split()).code == 0
     before = load_model(workplace / "models/m.safetensors").digest
-    with h5py.File(workplace / "data/images.h5", "r+") as file:
+    with edited(workplace / "data/images.h5") as file:
         ids = list(file["id"].asstr()[:])
         for name in split["unlabelled"]:
             number = ids.index(name)
@@ -167,6 +165,12 @@ def test_training_that_explodes_ends_with_code_6(workplace, run_stage):
         ("dataset", {"kind": "folder", "root": "nowhere", "classes": ["a", "b"]}, "nowhere/images: no such folder"),
         ("filter", {"threshold": "high"}, "filter.threshold: found 'high'"),
         ("sed", 3, "did you mean 'seed'"),
+        ("seed", -1, "seed: found -1"),
+        ("split", {"labelled": 500}, "split.labelled: 500 asks for 500 images; expected 1..10"),
+        ("split", {"labelled": "ids.txt"}, "ids.txt: no such file"),
+        ("filter", {"threshold": 0.5, "per_class": {"raod": 0.9}}, "filter.per_class: found ['raod']"),
+        ("network", {**SMALL["network"], "weights": "none.pt"}, "'none.pt': no such file"),
+        ("supervised", {**SMALL["supervised"], "pseudo": 2}, "pseudo 2 is not below batch 2"),
         ("runtime", {"device": "gpu9"}, "runtime.device: 'gpu9'"),
     ],
 )

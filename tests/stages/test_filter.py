@@ -121,7 +121,7 @@ def test_a_full_disk_is_a_clean_end(project: Run, small_disk: Path, tmp_path: Pa
     (small_disk / "filler").write_bytes(bytes((300 << 10) - room - (8 << 10)))
     code, _, err = project("filter: {threshold: 0.0}", outs, size=(200, 300))
     assert code == 74
-    assert err.startswith("error: disk/.out.h5.")
+    assert err.startswith("error: disk/out.h5: No space left")
     assert err.endswith(f": {os.strerror(errno.ENOSPC)}; free some space and run it again.\n")
     assert len(err.splitlines()) == 1
     assert sorted(os.listdir(small_disk)) == ["filler", "out.h5"]

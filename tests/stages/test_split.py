@@ -47,5 +47,5 @@ def test_a_bad_list_and_a_damaged_store_end_with_their_codes(
     store.write_bytes(data[: len(data) // 2])
     code, _, err = run_stage("split", "--images", store, "--out", "split.json")
     assert code == 4
-    assert err.startswith(f"error: {store}: damaged or not HDF5")
+    assert err.startswith(f"error: {store}: damaged: its content does not match its digest")
     assert not (tmp_path / "split.json").exists()

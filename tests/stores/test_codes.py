@@ -75,6 +75,11 @@ def test_certainty_is_asked_for_none_is_kept(confidences: np.ndarray, threshold:
     assert encode(np.array([1.0], F))[0] == 255
 
 
+def test_nan_is_no_confidence() -> None:
+    """Sorted, it would come after every edge: the highest code. The infinities are the ends."""
+    assert encode(np.array([[np.nan, 0.9], [np.inf, -np.inf]], F)).tolist() == [[0, encode(F(0.9))], [255, 0]]
+
+
 def test_thresholds_lists_what_each_least_code_means() -> None:
     listed = thresholds()
     assert listed.shape == (257,)

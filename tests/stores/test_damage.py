@@ -1,8 +1,8 @@
-"""A damaged store is never used silently: ArtefactError with the file's name, or the data as they were."""
+"""A damaged or wrong store is never used silently: ArtefactError with the file's name."""
 
-import json
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from pipeline.stores.images import Images
 from pipeline.stores.labels import Labels
 
 Content = Callable[[Path], Any]
+Store = Callable[[str], tuple[Path, Content]]
+Edited = Callable[[Path], AbstractContextManager[h5py.File]]
 KINDS = ["images", "labels"]
 
 
 @pytest.fixture
 def store(
     image_store: Callable[..., Path], label_store: Callable[..., Path], images_content: Content, labels_content: Content
-) -> Callable[[str], tuple[Path, Content]]:
+) -> Store:
     """``store("labels")`` -> a sound store and what reads it whole."""
 
     def make(kind: str) -> tuple[Path, Content]:
@@ -41,33 +43,22 @@ def refused(path: Path, content: Content) -> str:
     return str(caught.value)
 
 
-def survives(path: Path, content: Content, original: Any) -> bool:
-    """Whether a damaged store reads as the original; anything else must be an ArtefactError that names it."""
-    try:
-        found = content(path)
-    except ArtefactError as error:
-        assert str(error).startswith(f"{path}")
-        return False
-    assert found == original
-    return True
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_flipped_bit_is_believed(store: Callable[[str], tuple[Path, Content]], kind: str) -> None:
+def test_no_flipped_bit_reaches_hdf5(store: Store, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path, content = store(kind)
-    original, data = content(path), path.read_bytes()
+    data = path.read_bytes()
+    monkeypatch.setattr(h5py, "File", lambda *_, **__: pytest.fail("HDF5 was given a damaged file"))
     rng = random.Random(kind)
-    found = 0
-    for _ in range(300):
+    texts = data.index(b"GCOL")  # the heap of texts: an object of a wrong size there makes HDF5 loop for ever
+    for place in [*rng.sample(range(len(data)), 300), *range(80), *range(texts, texts + 64)]:
         broken = bytearray(data)
-        broken[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        broken[place] ^= 1 << rng.randrange(8)
         path.write_bytes(broken)
-        found += not survives(path, content, original)
-    assert found > 50  # the rest of a small file is padding
+        assert "damaged" in refused(path, content)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_truncated_store_is_believed(store: Callable[[str], tuple[Path, Content]], kind: str) -> None:
+def test_no_truncated_store_is_believed(store: Store, kind: str) -> None:
     path, content = store(kind)
     data = path.read_bytes()
     for length in (0, 10, len(data) // 2, len(data) - 100, len(data) - 1):
@@ -76,26 +67,54 @@ def test_no_truncated_store_is_believed(store: Callable[[str], tuple[Path, Conte
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_zeroed_page_is_believed(store: Callable[[str], tuple[Path, Content]], kind: str) -> None:
+@pytest.mark.parametrize(
+    "block", [bytes(512), b"other\n".ljust(512, b"\0"), b"fewmask-sha256 " + b"0" * 64 + b"\n" + bytes(432)]
+)
+def test_a_user_block_without_the_right_digest_is_refused(store: Store, kind: str, block: bytes) -> None:
+    path, content = store(kind)
+    data = path.read_bytes()
+    assert data[512:520] == b"\x89HDF\r\n\x1a\n"
+    path.write_bytes(block + data[512:])
+    assert "damaged" in refused(path, content)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_edit_that_is_not_sealed_is_refused(store: Store, kind: str) -> None:
+    path, content = store(kind)
+    with h5py.File(path, "r+") as file:
+        file["crc32"][0] += 1
+    assert "damaged: its content does not match its digest" in refused(path, content)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_made_by_hand_needs_no_digest(store: Store, kind: str) -> None:
     path, content = store(kind)
     original, data = content(path), path.read_bytes()
-    for page in range(0, len(data), 4096):
-        broken = bytearray(data)
-        broken[page : page + 4096] = bytes(len(broken[page : page + 4096]))
-        path.write_bytes(broken)
-        assert not survives(path, content, original)
+    path.write_bytes(data[512:])  # HDF5 counts its addresses from its signature
+    assert content(path) == original
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_may_not_be_read_is_named(store: Store, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, content = store(kind)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "Permission denied" in refused(path, content)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("data", [b"hello", b"\x89HDF\r\n\x1a\n", b"\0" * 5000])
-def test_what_is_no_hdf5_is_refused(store: Callable[[str], tuple[Path, Content]], kind: str, data: bytes) -> None:
+def test_what_is_no_hdf5_is_refused(store: Store, kind: str, data: bytes) -> None:
     path, content = store(kind)
     path.write_bytes(data)
     assert "damaged or not HDF5" in refused(path, content)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_missing_store_says_how_to_make_it(store: Callable[[str], tuple[Path, Content]], kind: str) -> None:
+def test_a_missing_store_says_how_to_make_it(store: Store, kind: str) -> None:
     path, content = store(kind)
     path.unlink()
     assert "no such file. Run 'dvc repro' to make it" in refused(path, content)
@@ -115,14 +134,13 @@ def test_a_missing_store_says_how_to_make_it(store: Callable[[str], tuple[Path, 
         ("count", None, ""),
         ("class_names", None, ""),
         ("class_names", "{", ""),
-        ("class_names", json.dumps(["sky", "road", "bus"]), ""),
     ],
 )
 def test_a_wrong_header_is_refused_with_its_reason(
-    store: Callable[[str], tuple[Path, Content]], kind: str, attribute: str, value: object, reason: str
+    store: Store, edited: Edited, kind: str, attribute: str, value: object, reason: str
 ) -> None:
     path, content = store(kind)
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         del file.attrs[attribute]
         if value is not None:
             file.attrs[attribute] = value
@@ -136,29 +154,10 @@ TABLES = {
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in TABLES[kind]])
-def test_a_missing_table_is_refused(store: Callable[[str], tuple[Path, Content]], kind: str, name: str) -> None:
+def test_a_missing_table_is_refused(store: Store, edited: Edited, kind: str, name: str) -> None:
     path, content = store(kind)
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         del file[name]
-    refused(path, content)
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [(kind, name) for kind in KINDS for name in TABLES[kind] if name not in ("image", "mask", "label", "confidence")],
-)
-def test_a_changed_table_is_refused(store: Callable[[str], tuple[Path, Content]], kind: str, name: str) -> None:
-    """Of the right kind and length, one value changed: neither HDF5's checksums nor the images' would see it."""
-    path, content = store(kind)
-    with h5py.File(path, "r+") as file:
-        values = file[name][:]
-        flat = values.reshape(-1)
-        flat[0] = (
-            b"validatiom"
-            if values.dtype == object
-            else np.frombuffer(bytes([flat[:1].tobytes()[0] ^ 1]) + flat[:1].tobytes()[1:], flat.dtype)[0]
-        )
-        file[name][...] = values
     refused(path, content)
 
 
@@ -179,19 +178,19 @@ def test_a_changed_table_is_refused(store: Callable[[str], tuple[Path, Content]]
     ],
 )
 def test_another_shape_or_type_is_refused(
-    store: Callable[[str], tuple[Path, Content]], kind: str, name: str, shape: tuple[int, ...], dtype: type
+    store: Store, edited: Edited, kind: str, name: str, shape: tuple[int, ...], dtype: type
 ) -> None:
     path, content = store(kind)
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         del file[name]
         file[name] = np.zeros(shape, dtype)
     refused(path, content)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_images_that_changed_places_are_refused(store: Callable[[str], tuple[Path, Content]], kind: str) -> None:
+def test_two_images_that_changed_places_are_refused(store: Store, edited: Edited, kind: str) -> None:
     path, content = store(kind)
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         if kind == "images":
             file["image"][[0, 1]] = file["image"][[0, 1]][::-1]
         else:
@@ -202,9 +201,9 @@ def test_two_images_that_changed_places_are_refused(store: Callable[[str], tuple
     assert "checksum mismatch for " in refused(path, content)
 
 
-def test_the_message_names_the_image(store: Callable[[str], tuple[Path, Content]]) -> None:
+def test_the_message_names_the_image(store: Store, edited: Edited) -> None:
     path, content = store("labels")
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         file["label/00000001"][3, 3] ^= 1
     assert "image 'b'" in refused(path, content)
     with Labels(path) as labels:
@@ -212,27 +211,29 @@ def test_the_message_names_the_image(store: Callable[[str], tuple[Path, Content]
         labels.read("c")
 
 
-def test_a_damaged_chunk_names_the_image(store: Callable[[str], tuple[Path, Content]]) -> None:
+def test_a_damaged_chunk_names_the_image(store: Store, edited: Edited) -> None:
     path, content = store("images")
     with h5py.File(path) as file:
         place = file["image"].id.get_chunk_info(1).byte_offset
     data = bytearray(path.read_bytes())
     data[place + 5] ^= 1
     path.write_bytes(data)
+    with edited(path):
+        pass
     assert "image 'i001': damaged" in refused(path, content)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("link", ["external", "soft", "virtual", "external data"])
 def test_nothing_is_read_from_outside_the_file(
-    store: Callable[[str], tuple[Path, Content]], tmp_path: Path, kind: str, link: str
+    store: Store, edited: Edited, tmp_path: Path, kind: str, link: str
 ) -> None:
     path, content = store(kind)
     place = {"images": "mask", "labels": "label/00000001"}[kind]
     secret = tmp_path / "secret.h5"
     with h5py.File(path) as file, h5py.File(secret, "w") as other:
         other["x"] = file[place][:]
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         shape = file[place].shape
         del file[place]
         if link == "external":
@@ -250,15 +251,13 @@ def test_nothing_is_read_from_outside_the_file(
     assert "is a link out of the file" in message or "takes its data from another file" in message
 
 
-def test_a_group_that_holds_itself_is_refused(store: Callable[[str], tuple[Path, Content]]) -> None:
+def test_a_group_that_holds_itself_is_refused(store: Store, edited: Edited) -> None:
     path, content = store("labels")
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         file["label/loop"] = file["label"]
     refused(path, content)
 
 
 @pytest.mark.parametrize(("kind", "reader"), [("images", Labels), ("labels", Images)])
-def test_one_kind_of_store_is_not_read_as_the_other(
-    store: Callable[[str], tuple[Path, Content]], kind: str, reader: type
-) -> None:
+def test_one_kind_of_store_is_not_read_as_the_other(store: Store, kind: str, reader: type) -> None:
     assert "expected 'fewmask-" in refused(store(kind)[0], reader)

@@ -1,11 +1,16 @@
 """Weak views move an image and its mask alike."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
+from pipeline.core.errors import ConfigError
+from pipeline.core.params import Params
 from pipeline.views.weak import Normalise, View, WeakViews, apply_views, draw_view
 
 IDENTITY = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)  # uint8 values as they are
@@ -93,14 +98,14 @@ def test_a_shift_moves_both_and_fills_with_nothing(corner: tuple[int, int]) -> N
 
 
 def test_padding_is_the_mean_colour_and_void() -> None:
-    """At half the size a quarter of the canvas is image; 0 after normalisation is the mean before it."""
+    """At half the size a quarter of the canvas is image; the rest is the mean colour to the nearest byte."""
     config = WeakViews(scales=[0.5], flip=0, shift=0)
     images = torch.full((4, *SIZE, 3), 200, dtype=torch.uint8)
     masks = torch.ones(4, *SIZE, dtype=torch.uint8)
     normalise = Normalise((0.4, 0.5, 0.6), (0.2, 0.2, 0.2))
     x, y = apply_views(images, masks, [draw_view(config, SIZE, rng(seed)) for seed in range(4)], normalise)
     assert (y != 255).sum() == 4 * SIZE[0] * SIZE[1] // 4
-    assert (x.permute(0, 2, 3, 1)[y == 255] == 0).all()
+    assert (x.permute(0, 2, 3, 1)[y == 255].abs() < 0.6 / 255 / 0.2).all()
     assert (x.permute(0, 2, 3, 1)[y == 1] > 0.9).all()
 
 
@@ -135,6 +140,16 @@ def test_a_view_is_a_function_of_its_generator() -> None:
     assert len(set(drawn)) == 40
     assert {round(SIZE[0] / view.window[2], 1) for view in drawn} == {1.0, 1.3, 1.7}
     assert any(view.zoomed == (19, 26) for view in drawn)
+
+
+@pytest.mark.parametrize(
+    ("scale", "limit"), [(100.0, "less than or equal to 10"), (0.01, "greater than or equal to 0.1")]
+)
+def test_a_scale_beyond_reason_is_refused(write_params: Callable[[str], Path], scale: float, limit: str) -> None:
+    path = write_params(f"views:\n  scales: [0.1, 10, {scale}]\n")
+    with pytest.raises(ConfigError) as caught:
+        Params(path).section("views", WeakViews)
+    assert str(caught.value) == f"{path}:2: views.scales.2: found {scale}; expected: {limit}."
 
 
 def test_shifts_and_flips_are_drawn_evenly() -> None:
