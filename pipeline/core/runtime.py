@@ -28,11 +28,16 @@ def start(params: Params | None) -> tuple[Runtime, torch.device]:
     """
     runtime = params.section("runtime", Runtime) if params and params.has("runtime") else Runtime()
     keep_memory()
-    torch.set_num_threads(runtime.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(runtime.threads or cores())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(runtime.deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return runtime, choose_device(runtime.device)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:

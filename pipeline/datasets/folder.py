@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import ConfigError, DataError, raise_all
+from pipeline.core.progress import warn
 from pipeline.datasets.imagefiles import IGNORE, list_images, read_image, read_mask
 from pipeline.datasets.sources import FolderConfig, Sample
+
+FOLDERS = {"images", "masks", "unlabelled", "validation", "test"}
 
 
 class Folder:
@@ -29,6 +32,9 @@ class Folder:
         self.lookup[[IGNORE, config.ignore]] = IGNORE
 
     def samples(self) -> list[Sample]:
+        odd = sorted(path.name for path in self.root.glob("[!.]*/") if path.name not in FOLDERS)
+        if odd:
+            warn(f"{self.root}: not read: {', '.join(odd)}; the folders are {', '.join(sorted(FOLDERS))}")
         found = self._labelled("train", self.root / "images", self.root / "masks")
         if (self.root / "unlabelled").is_dir():
             images = list_images(self.root / "unlabelled", self.config)

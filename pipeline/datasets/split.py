@@ -120,6 +120,9 @@ def divide(data: Catalogue, config: SplitConfig, seed: int) -> Split:
         raise DataError(f"dataset: {found}; expected some of both. Add masks, or mend split.test and split.validation.")
     order = covering_order(order, data.presence, len(data.class_names), config.cover)
     labelled = _labelled(order, config.labelled)
+    if not any(len(_real(data.presence[name], len(data.class_names))) for name in labelled):
+        found = f"the {len(labelled)} labelled masks hold only void (255)"
+        raise DataError(f"split: {found}; expected class ids 0..{len(data.class_names) - 1}. Mend the masks.")
     taken = {*labelled, *validation, *test}
     unlabelled = [name for name in train if name not in taken]
     warnings = _warnings(labelled, data.presence, data.class_names, config.cover)
@@ -200,7 +203,7 @@ def _warnings(labelled: list[str], presence: dict[str, np.ndarray], names: list[
     for name in labelled:
         counts[_real(presence[name], len(names))] += 1
     few = [
-        f"class '{name}' is in {n} labelled images; wanted {cover}"
+        f"class '{name}' is in {n} labelled images; wanted {cover}" + (" (255 is void, not a class)" if n == 0 else "")
         for name, n in zip(names, counts, strict=True)
         if n < cover
     ]

@@ -126,8 +126,12 @@ def test_rare_classes_are_covered_whatever_the_seed(image_store: Store, seed: in
 
 def test_what_cannot_be_covered_is_named(image_store: Store) -> None:
     store = image_store(rows=[*rows([0], [0, 1], [0, 1], [0]), *HELD_OUT])
-    assert split(store, 2, cover=2).warnings == ["class 'car' is in 0 labelled images; wanted 2"]
-    assert split(store, 1, cover=1).warnings == ["class 'car' is in 0 labelled images; wanted 1"]
+    assert split(store, 2, cover=2).warnings == [
+        "class 'car' is in 0 labelled images; wanted 2 (255 is void, not a class)"
+    ]
+    assert split(store, 1, cover=1).warnings == [
+        "class 'car' is in 0 labelled images; wanted 1 (255 is void, not a class)"
+    ]
 
 
 def test_labelled_images_without_a_labelled_pixel_are_named(image_store: Store) -> None:
@@ -241,3 +245,8 @@ def test_another_version_is_refused(image_store: Store, tmp_path: Path) -> None:
         Split.load(path)
     with pytest.raises(ArtefactError, match="not a split file"):
         Split.load(tmp_path / "none.json")
+
+
+def test_masks_of_nothing_but_void_are_refused(image_store: Store) -> None:
+    with pytest.raises(DataError, match=r"the 2 labelled masks hold only void \(255\)"):
+        split(image_store(rows=[*rows([], []), *HELD_OUT]), 2)

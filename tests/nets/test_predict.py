@@ -37,7 +37,7 @@ def test_confidence_is_the_largest_probability_or_the_judge_s(files):
     judged_label, judged = Predictor(files / "net.safetensors", files / "judge.safetensors")(images)
     assert (judged_label == label).all()
     assert (judged != confidence).any()
-    assert 0 <= judged.min() and judged.max() <= 1
+    assert judged.min() >= 0 and judged.max() <= 1
 
 
 def test_files_of_the_wrong_kind_are_refused(files):
