@@ -72,12 +72,17 @@ class TestEveryLearner:
         assert probabilities.shape == (2, 3, 32, 48)
         torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 32, 48))
 
-    def test_state_round_trips_to_the_bit(self, kind, batches, tmp_path):
-        learner = make(kind)
+    def test_training_moves_every_player_and_its_state_round_trips_to_the_bit(self, kind, batches, tmp_path):
+        learner, other = make(kind), make(kind)
         fit(learner, batches, learner.config, seed=0, folder=tmp_path)
-        other = make(kind)
+        trained, fresh = learner.result()[1].state_dict(), other.result()[1].state_dict()
+        assert any(not torch.equal(trained[name], fresh[name]) for name in trained)
+        for player, module in learner.players().items():
+            pairs = zip(module.parameters(), other.players()[player].parameters(), strict=True)
+            assert any(not torch.equal(after, before) for after, before in pairs), player
         other.load_state_dict(learner.state_dict())
-        assert torch.equal(other.eval().predict(batches(0).x_l), learner.eval().predict(batches(0).x_l))
+        again = other.result()[1].state_dict()
+        assert all(torch.equal(again[name], value) for name, value in trained.items())
 
     def test_same_seed_same_bits_and_another_seed_other_bits(self, kind, batches, tmp_path):
         results = []

@@ -48,8 +48,8 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_train_label_filter_retrain_predict(workplace, run_stage):
-    """One life of a model; label and fit killed with SIGKILL at any moment end in the bytes of an undisturbed run."""
+def test_train_label_predict_and_refuse_missing_and_damaged_inputs(workplace, run_stage):
+    """One life of a model; an input that is missing or damaged leaves the published model as it was."""
     whole = run_stage("fit", *FIT.split())
     assert whole.code == 0, whole.err
     model = workplace / "models/m.safetensors"
