@@ -19,7 +19,7 @@ from benchmarks.machine import describe
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = ("supervised", "auxiliary")
-THRESHOLDS = (0.0, 0.7, 0.8, 0.9)  # of papers/002, Tables 3 and 4
+THRESHOLDS = (0.0, 0.7, 0.8, 0.9)  # of the auxiliary-network paper, Tables 3 and 4
 
 
 def run(folder: Path, preset: str, seed: int, settings: list[str]) -> None:

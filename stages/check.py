@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.core.errors import DataError, UserError
 from pipeline.core.params import Params
 from pipeline.core.progress import say
+from pipeline.core.runtime import read_runtime
 from pipeline.core.stage import run_command
 from pipeline.datasets.opening import open_source
 from pipeline.datasets.scan import scan
@@ -33,7 +34,7 @@ def main() -> None:
     try:
         params = Params(args.params)
         problems += section_problems(params, args.graph)
-        data = look_at(open_source(params.section("dataset", DatasetConfig)))
+        data = look_at(open_source(params.section("dataset", DatasetConfig)), read_runtime(params).workers)
         problems += data_problems(params, data)
     except UserError as error:
         problems += str(error).splitlines()
@@ -43,14 +44,17 @@ def main() -> None:
     say(f"{args.params} and its data set are fine; next: dvc repro")
 
 
-def look_at(source: Source) -> Catalogue:
+def look_at(source: Source, workers: int) -> Catalogue:
     """Decode everything and say what there is.
 
     Raises:
         DataError: every problem of the files.
     """
     samples = source.samples()
-    rows = [(s.id, s.role, None if mask is None else np.unique(mask)) for s, _, mask in scan(source, samples, "check")]
+    rows = [
+        (s.id, s.role, None if mask is None else np.unique(mask))
+        for s, _, mask in scan(source, samples, "check", workers)
+    ]
     presence = {name: values for name, _, values in rows if values is not None}
     for role in dict.fromkeys(role for _, role, _ in rows):
         names = [name for name, other, _ in rows if other == role]

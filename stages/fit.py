@@ -48,7 +48,8 @@ def main() -> None:
     runtime, device = start(params)
     kind = learner_class(args.learner)
     inputs = [path for path in (args.images, args.split, args.base, args.join) if path]
-    with Images(args.images) as images, stage(args.out, params, keys(args), inputs) as run:
+    conditions = f"{device} {torch.get_num_threads()} {torch.__version__}"
+    with Images(args.images) as images, stage(args.out, params, keys(args), inputs, conditions) as run:
         seed: int = run.section("seed", Seed)
         recipe = Recipe.read(run, kind.schema, args.section, args.base, images)
         torch.manual_seed(torch_seed(seed, "init"))

@@ -7,11 +7,13 @@ of the embedded streets (about 15 ms a scene).
 import argparse
 from pathlib import Path
 
+from pipeline.core.errors import DataError
 from pipeline.core.params import Params
 from pipeline.core.progress import say
+from pipeline.core.runtime import read_runtime
 from pipeline.core.stage import run_command, stage
 from pipeline.datasets.opening import open_source
-from pipeline.datasets.scan import scan
+from pipeline.datasets.scan import scan, state
 from pipeline.datasets.sources import DatasetConfig
 from pipeline.stores.images import write_images
 
@@ -30,9 +32,13 @@ def main() -> None:
     with stage(args.out, Params(args.params), KEYS, []) as run:
         source = open_source(run.section("dataset", DatasetConfig))
         samples = source.samples()
+        before = state(samples)
         with run.publishing(args.out) as aside:
-            rows = ((s.id, s.role, image, mask) for s, image, mask in scan(source, samples, "prepare"))
+            found = scan(source, samples, "prepare", read_runtime(run.params).workers)
+            rows = ((s.id, s.role, image, mask) for s, image, mask in found)
             write_images(aside, rows, len(samples), source.classes, source.colours)
+            if state(source.samples()) != before:
+                raise DataError("dataset: files came, went or changed while they were read. Run it again.")
         say(f"{args.out}: {len(samples)} images, {len(source.classes)} classes")
 
 

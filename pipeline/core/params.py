@@ -123,6 +123,8 @@ class Params:
             return f"{where}: unknown key{hint or '; remove it'}", ""
         if item["type"] == "missing":
             return f"{where}: missing; add it", ""
+        if item["type"] == "value_error":
+            return f"{where}: ", item["msg"].removeprefix("Value error, ")
         return f"{where}: found {_short(item['input'])}; expected: ", item["msg"].removeprefix("Input should be ")
 
     def _line(self, dotted: str) -> int:

@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -78,13 +79,16 @@ class Run:
 
 
 @contextmanager
-def stage(out: Path, params: Params, keys: Sequence[str], inputs: Sequence[Path]) -> Iterator[Run]:
+def stage(
+    out: Path, params: Params, keys: Sequence[str], inputs: Sequence[Path], conditions: str = ""
+) -> Iterator[Run]:
     """Run the block as the only writer of ``out``; its scratch folder is kept if the block fails.
 
     Args:
         out: the file this stage publishes.
         keys: the dotted keys of params.yaml that dvc.yaml declares for it.
         inputs: the files it reads.
+        conditions: what else must be the same for work to be resumed, such as the device.
 
     Raises:
         ConfigError: ``out`` is an input, or something changed during the run.
@@ -94,7 +98,7 @@ def stage(out: Path, params: Params, keys: Sequence[str], inputs: Sequence[Path]
     _check_paths(out, inputs)
     before = _state(params, tuple(keys), tuple(inputs), _code())
     contents = {str(i): sha256(path) for i, path in enumerate(inputs)}
-    fingerprint = _digest({**before, "inputs": contents, "out": out.name})
+    fingerprint = _digest({**before, "inputs": contents, "out": out.name, "conditions": conditions})
     root = Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".scratch"
     scratch = root / f"{out.stem}-{fingerprint[:16]}"
     with ExitStack() as stack:
@@ -188,6 +192,10 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         _leave(str(error), error.code)
     except OSError as error:
         _leave(_describe(error), IO_ERROR)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or re.search("out of memory|allocate memory", str(error))):
+            raise
+        _leave("not enough memory; lower the batch, dataset.size or the network's width, then run it again.", IO_ERROR)
     except Stopped as stopped:
         _leave(f"stopped by {signal.Signals(stopped.number).name}; run it again to go on", 128 + stopped.number)
     sys.exit(0)

@@ -40,6 +40,12 @@ def scan(source: Source, samples: list[Sample], name: str, workers: int = 2) -> 
     raise_all(problems, DataError)
 
 
+def state(samples: list[Sample]) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of every file of the samples: what must not change while they are read."""
+    files = [file for sample in samples for file in (sample.image, sample.mask) if file]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
 def _ahead(
     pool: ThreadPoolExecutor, source: Source, samples: list[Sample]
 ) -> Iterator[tuple[Sample, Future[tuple[np.ndarray, np.ndarray | None]]]]:

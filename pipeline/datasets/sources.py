@@ -9,8 +9,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from pipeline.core.params import Section, Size
 
-ROLES = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class Sample:

@@ -1,4 +1,4 @@
-"""Keep the pseudo-labels whose confidence passes a threshold; no network, no torch (papers/002, stage 3a)."""
+"""Keep the pseudo-labels whose confidence passes a threshold; no network, no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -20,7 +20,7 @@ from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Task
 from pipeline.learning.optim import make_optimiser
 from pipeline.learning.recipe import learner_class
-from pipeline.nets.published import build, network_module
+from pipeline.nets.published import build, segmentation_module
 from pipeline.scoring.evaluation import EvaluateConfig
 from pipeline.stores.codes import EDGES
 
@@ -55,6 +55,7 @@ def _unknown(params: Params, key: str, known: list[str]) -> str:
 def _checks(params: Params, stages: list[dict[str, Any]]) -> Iterator[Callable[[], object]]:
     for key, schema in SCHEMAS.items():
         yield lambda key=key, schema=schema: params.section(key, schema)  # type: ignore[misc]
+    yield lambda: _check_root(params)
     if params.has("runtime"):
         yield lambda: choose_device(params.section("runtime", Runtime).device)
     for stage in stages:
@@ -65,7 +66,7 @@ def _checks(params: Params, stages: list[dict[str, Any]]) -> Iterator[Callable[[
 
 def _try_learner(params: Params, words: list[str]) -> None:
     """Make a node's learner and its optimisers, with fresh networks, as the stage will."""
-    network = params.section("network", network_module(str(params.raw("network.name"))).Config)
+    network = params.section("network", segmentation_module(str(params.raw("network.name"))).Config)
     kind = learner_class(_after(words, "--learner")[0])
     config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
     _check_weights(network.weights)
@@ -73,6 +74,12 @@ def _try_learner(params: Params, words: list[str]) -> None:
     task = Task(["a", "b"], fresh.model_dump(mode="json"), lambda: build(fresh, 2), build(fresh, 2))
     for module in kind(config, task).players().values():
         make_optimiser(module, config.optimiser)
+
+
+def _check_root(params: Params) -> None:
+    root = params.raw("dataset.root")
+    if not (isinstance(root, str) and Path(root).exists()):
+        raise ConfigError(f"dataset.root: {root!r}: no such file or folder; DVC watches it. Mend the path.")
 
 
 def _check_weights(weights: str | None) -> None:

@@ -1,8 +1,8 @@
 """The one training loop: every method of this project is trained by ``fit`` and by nothing else."""
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -12,7 +12,7 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import nn
 
-from pipeline.core.errors import NonFiniteError
+from pipeline.core.errors import ConfigError, NonFiniteError
 from pipeline.core.params import Section
 from pipeline.core.progress import Progress, say
 from pipeline.core.seeding import torch_seed
@@ -32,7 +32,7 @@ class FitConfig(Section):
     steps: PositiveInt
     batch: PositiveInt  # labelled images a step
     unlabelled: NonNegativeInt = 0  # unlabelled images a step
-    pseudo: NonNegativeInt | None = None  # of `batch`, how many joined images; null: one shuffled set (papers/002)
+    pseudo: NonNegativeInt | None = None  # of `batch`, how many are joined images; null: one shuffled set
     optimiser: OptimiserConfig
     views: WeakViews = WeakViews()
 
@@ -121,7 +121,7 @@ def _one_step(
     updates = learner.step(batch, t)
     logged: dict[str, float] = {}
     while True:
-        with _precision(config.precision, batch.x_l.device):
+        with _precision(config.precision, batch.x_l.device), _enough_values():
             update = next(updates, None)
         if update is None:
             return logged
@@ -150,6 +150,17 @@ def _precision(precision: str, device: torch.device) -> AbstractContextManager[A
     cuda = device.type == "cuda" and torch.cuda.is_bf16_supported()
     use = precision == "bfloat16" or (precision == "auto" and cuda)
     return torch.autocast(device.type, torch.bfloat16, enabled=use)
+
+
+@contextmanager
+def _enough_values() -> Iterator[None]:
+    """Say what to do where batch norm would see a single value (batch 1 of tiny images)."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError("batch: too small for batch norm at this image size; raise batch or dataset.size.") from error
 
 
 def _save(

@@ -33,7 +33,7 @@ def valid_weight(target: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def class_weights(share: Tensor, c: float) -> Tensor:
-    """W_k = 1 / ln(c + p_k) (Paszke et al. 2016; papers/002 takes c = 1.1 and 1.04), and 0 for an absent class.
+    """W_k = 1 / ln(c + p_k) (Paszke et al. 2016), and 0 for an absent class.
 
     Args:
         share: p_k (C,), the share of class k among all pixels, void included.

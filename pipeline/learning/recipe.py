@@ -14,7 +14,7 @@ from pipeline.core.errors import ArtefactError, ConfigError
 from pipeline.core.stage import Run
 from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Learner, Task
-from pipeline.nets.published import Header, build, load_model, network_module
+from pipeline.nets.published import Header, build, load_model, network_module, segmentation_module
 from pipeline.stores.images import Images
 from pipeline.views.weak import Normalise
 
@@ -62,7 +62,7 @@ class Recipe:
             task = Task(names, header.network, lambda: build_from(header.network, len(names)), model.net)
             return cls(config, task, header.mean, header.std, model.digest)
         raw: dict[str, Any] = run.section("network", dict[str, Any])
-        module = network_module(str(raw.get("name")))
+        module = segmentation_module(str(raw.get("name")))
         network = run.section("network", module.Config)
         mean, std = module.normalisation(network)
         task = Task(names, network.model_dump(mode="json"), lambda: build(network, len(names)))

@@ -1,4 +1,4 @@
-"""The auxiliary network of "Semi-supervised Semantic Segmentation using Auxiliary Network" (papers/002, stage 2).
+"""The auxiliary network of "Semi-supervised Semantic Segmentation using Auxiliary Network" (stage 2).
 
 It sees the class probabilities of the frozen segmentation network and learns where their argmax is right; its output
 is the confidence by which pseudo-labels are kept. Stage 3a is stages/label.py and stages/filter.py, stage 3b is
@@ -106,10 +106,6 @@ class AuxiliaryNetwork(Learner):
     def predict(self, x: Tensor) -> Tensor:
         """Class probabilities of the frozen network."""
         return self.segmentation(x).float().softmax(1)
-
-    def confidence(self, x: Tensor) -> Tensor:
-        """x (B, 3, H, W) -> a (B, H, W) in (0, 1)."""
-        return self.net(self.predict(x))[:, 0].float().sigmoid()
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:
         return self.config.network.model_dump(), self.net

@@ -24,7 +24,7 @@ def _check_kind(path: Path, model: Model, kind: type, expected: str) -> None:
 
 
 class Predictor:
-    """A segmentation model and, optionally, the auxiliary network that judges it (papers/002)."""
+    """A segmentation model and, optionally, the auxiliary network that judges it."""
 
     def __init__(self, model: Path, judge: Path | None = None, device: torch.device | str = "cpu"):
         self.device = device

@@ -63,6 +63,18 @@ def network_module(name: str) -> Any:
     return importlib.import_module(f"pipeline.nets.{name}")
 
 
+def segmentation_module(name: str) -> Any:
+    """The module of a network that segments images: one that knows its input normalisation.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    module = network_module(name)
+    if not hasattr(module, "normalisation"):
+        raise ConfigError(f"network.name: '{name}' does not segment images; expected such as dsnet or deeplabv3plus.")
+    return module
+
+
 def build(network: Section, classes: int) -> nn.Module:
     """A new network of a validated ``network`` section (its pretrained weights loaded, where it names any)."""
     module: nn.Module = network_module(network.name).build(network, classes)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How good are the pixels a threshold keeps? The measures of papers/002 (Tables 3 and 4), for every threshold at once.
+"""How good are the pixels a threshold keeps? The auxiliary-network paper's Tables 3 and 4, for every threshold.
 
 Everything follows from one histogram over held-out labelled images: pixels by true class (void included), predicted
 class and confidence code. numpy only, so that the filter stage starts without torch.

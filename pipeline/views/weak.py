@@ -19,7 +19,7 @@ IGNORE = 255
 
 
 class WeakViews(Section):
-    """Scales are drawn from the list (papers/002 has a discrete set); ``shift`` is in pixels, both axes."""
+    """Scales are drawn from the list (papers often have a discrete set); ``shift`` is in pixels, both axes."""
 
     scales: list[Annotated[float, Field(ge=0.1, le=10)]] = Field(default=[1.0], min_length=1)
     flip: float = Field(default=0.5, ge=0, le=1)

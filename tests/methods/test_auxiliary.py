@@ -1,4 +1,4 @@
-"""Worked values of papers/002's auxiliary loss and its weights, and what the learner may and may not touch."""
+"""Worked values of the auxiliary loss and its weights, and what the learner may and may not touch."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The road-scene network and the auxiliary network of papers/002 have the sizes the paper states."""
+"""The road-scene network and the auxiliary network have the sizes their paper states."""
 
 import pytest
 import torch

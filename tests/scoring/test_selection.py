@@ -1,4 +1,4 @@
-"""The measures of papers/002, Tables 3 and 4."""
+"""The measures of the auxiliary-network paper, Tables 3 and 4."""
 
 import numpy as np
 import pytest

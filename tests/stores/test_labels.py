@@ -54,7 +54,7 @@ def test_a_store_of_no_image_is_a_store(tmp_path: Path) -> None:
 
 
 def test_the_schema_is_the_promised_one(label_store: Store) -> None:
-    """Names and types of design.md section 6: users' scripts read them."""
+    """Names and types of docs/stores.md: users' scripts read them."""
     with h5py.File(label_store(STEMS)) as file:
         assert {name: (file[name].shape, file[name].dtype.str) for name in ("size", "crc32", "histogram")} == {
             "size": ((5, 2), "<u2"),
