@@ -6,6 +6,7 @@ Costs: a second for 300 images; no inference.
 """
 
 import argparse
+import math
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -57,9 +58,8 @@ def main() -> None:
         names = ("class", "iou", "semi_ratio", "threshold")
         rows = zip(images.class_names, found.iou, found.semi_ratio, effective, strict=True)
         classes.write_text(rows_csv(dict(zip(names, row, strict=True)) for row in rows))
-    measured = (
-        f"{found.accuracy:.1%} right on held-out images" if split.validation else "no held-out image to measure on"
-    )
+    unknown = math.isnan(found.accuracy)
+    measured = "none on held-out images" if unknown else f"{found.accuracy:.1%} right on held-out images"
     say(f"{args.out}: {kept:.1%} of the unlabelled pixels kept, {measured}")
     if kept == 0:
         warn("0 pixels kept; retraining will use the labelled images alone. Lower filter.threshold for more.")

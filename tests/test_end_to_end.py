@@ -63,6 +63,7 @@ def metrics(folder: Path, name: str) -> dict:
 
 
 FIT = {"supervised__steps": 40, "supervised__batch": 4, "auxiliary__network__steps": 10, "auxiliary__network__batch": 2}
+FIT["auxiliary__retrain__pseudo"] = 2
 
 
 @pytest.fixture(scope="module")
