@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from pipeline.core.errors import BusyError, ConfigError, DataError, UserError
 from pipeline.core.files import published, sha256
 from pipeline.core.params import Params
 
+ROOT = Path(__file__).resolve().parents[2]
 IO_ERROR = 74
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ def stage(
     """
     _check_paths(out, inputs)
     before = _state(params, tuple(keys), tuple(inputs), _code())
-    contents = {str(i): sha256(path) for i, path in enumerate(inputs)}
+    contents = [sha256(path) for path in inputs]  # not their names or times: equal work has an equal fingerprint
     fingerprint = _digest({**before, "inputs": contents, "out": out.name, "conditions": conditions})
     root = Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".scratch"
     scratch = root / f"{out.stem}-{fingerprint[:16]}"
@@ -123,23 +124,22 @@ def _check_paths(out: Path, inputs: Sequence[Path]) -> None:
             raise ConfigError(f"{out}: is both input and output; choose another output.")
 
 
-def _state(params: Params, keys: tuple[str, ...], inputs: tuple[Path, ...], code: dict[str, str]) -> dict[str, Any]:
+def _state(params: Params, keys: tuple[str, ...], inputs: tuple[Path, ...], code: Iterable[str]) -> dict[str, Any]:
     stats = [path.stat() for path in inputs]
     return {
         "params": {key: params.raw(key) for key in keys},
         "inputs": [(stat.st_size, stat.st_mtime_ns) for stat in stats],
-        "code": {name: sha256(Path(name)) for name in code},
+        "code": {name: sha256(ROOT / name) for name in code},
     }
 
 
-def _code() -> dict[str, str]:
+def _code() -> list[str]:
     """Files of this project that the process has loaded, and all networks, which are loaded later by name."""
-    root = Path(__file__).resolve().parents[2]
     files = {Path(str(module.__file__)) for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
-    ours = {file for file in files if file.parent.is_relative_to(root / "pipeline") or file.parent == root / "stages"}
+    ours = {file for file in files if file.parent.is_relative_to(ROOT / "pipeline") or file.parent == ROOT / "stages"}
     if "pipeline.nets" in sys.modules:
-        ours |= set((root / "pipeline/nets").glob("*.py"))
-    return {str(file): "" for file in sorted(ours)}
+        ours |= set((ROOT / "pipeline/nets").glob("*.py"))
+    return sorted(str(file.relative_to(ROOT)) for file in ours)
 
 
 def _digest(value: Any) -> str:

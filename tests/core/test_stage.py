@@ -106,9 +106,17 @@ def test_changed_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     module_file = Path(module.__file__)
     copy = Path("stage.py")
     shutil.copy(module_file, copy)
-    monkeypatch.setattr(module, "_code", lambda: {str(copy): ""})
+    monkeypatch.setattr(module, "ROOT", Path.cwd())
+    monkeypatch.setattr(module, "_code", lambda: ["stage.py"])
     with pytest.raises(errors.ConfigError, match="changed while it ran"):
         publish(lambda: copy.write_text("# edited"))
+
+
+def test_every_network_belongs_to_the_code_of_a_stage_that_loads_one_by_name() -> None:
+    import pipeline.nets  # noqa: F401
+    from pipeline.core.stage import _code
+
+    assert {"pipeline/core/stage.py", "pipeline/nets/dsnet.py", "pipeline/nets/deeplabv3plus.py"} <= set(_code())
 
 
 def test_an_input_is_never_an_output() -> None:

@@ -114,6 +114,28 @@ def test_kill_and_resume_gives_the_same_bytes(workplace, run_stage, stage_comman
     assert not list(workplace.rglob("*.tmp"))
 
 
+def test_equal_work_in_another_folder_at_another_time_gives_equal_bytes(workplace, run_stage):
+    other = workplace / "other"
+    shutil.copytree(workplace / "data", other / "data", copy_function=shutil.copyfile)
+    shutil.copyfile(workplace / "params.yaml", other / "params.yaml")
+    digests = []
+    for folder in (workplace, other):
+        stores = [
+            "--params",
+            folder / "params.yaml",
+            "--images",
+            folder / "data/images.h5",
+            "--split",
+            folder / "data/split.json",
+        ]
+        model, history, labels = folder / "m.safetensors", folder / "h.csv", folder / "l.h5"
+        fit = ["fit", *FIT.split()[:4], *stores, "--out", model, "--history", history]
+        assert run_stage(*fit).code == 0
+        assert run_stage("label", *stores, "--model", model, "--out", labels).code == 0
+        digests.append([digest(path) for path in (model, history, labels)])
+    assert digests[0] == digests[1]
+
+
 def test_keeping_nothing_retrains_exactly_the_supervised_network(workplace, run_stage):
     assert run_stage("fit", *FIT.split()).code == 0
     run_stage("label", "--model", "models/m.safetensors", "--out", "data/labels/m.h5")
