@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test lint clean
 
@@ -12,6 +11,7 @@ demo: .venv/installed
 	@echo "open metrics/report.html"
 
 # Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow').
+test: export OMP_WAIT_POLICY ?= PASSIVE # many short processes share the cores
 test: .venv/installed-dev lint
 	python -m pytest $(ARGS)
 
