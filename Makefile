@@ -10,8 +10,8 @@ demo: .venv/installed
 	dvc repro
 	@echo "open metrics/report.html"
 
-# Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow').
-test: export OMP_WAIT_POLICY ?= PASSIVE # many short processes share the cores
+# Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow'); many short processes share the cores.
+test: export OMP_WAIT_POLICY ?= PASSIVE
 test: .venv/installed-dev lint
 	python -m pytest $(ARGS)
 
