@@ -54,10 +54,10 @@ def test_dilation_keeps_what_the_filters_compute(encoder, output_stride):
     """Pretrained filters mean the same: the dense map, read at the coarse map's places, is the coarse map."""
     coarse, dense = row(encoder, output_stride=32), row(encoder, output_stride=output_stride)
     dense.blocks.load_state_dict(coarse.blocks.state_dict())
-    x = torch.randn(1, 3, 97, 128)
+    x = torch.randn(1, 3, 97, 128).double()
     step = 32 // output_stride
-    wanted, found = through(coarse.blocks, x)[-1], through(dense.blocks, x)[-1]
-    torch.testing.assert_close(found[..., ::step, ::step], wanted, rtol=1e-4, atol=1e-4)
+    wanted, found = through(coarse.blocks.double(), x)[-1], through(dense.blocks.double(), x)[-1]
+    torch.testing.assert_close(found[..., ::step, ::step], wanted, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,15 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "seed": 0,
-    "dataset": {"kind": "streets", "size": [48, 64], "train": 10, "validation": 3, "test": 3, "seed": 0},
+    "dataset": {
+        "kind": "streets",
+        "root": "params.yaml",
+        "size": [48, 64],
+        "train": 10,
+        "validation": 3,
+        "test": 3,
+        "seed": 0,
+    },
     "split": {"labelled": 5, "cover": 0},
     "network": {"name": "dsnet", "width": 0.25, "blocks": [1, 1, 1, 1]},
     "supervised": {"steps": 30, "batch": 2, "optimiser": {"name": "adamw", "lr": 0.01}},
