@@ -11,7 +11,7 @@ EPS = 1e-12
 def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean cross-entropy over valid pixels; with class weights, the weighted mean (divided by the sum of weights).
 
-    The softmax runs over the maps (five times faster than over pixels in rows); only then are pixels flattened: the
+    The softmax runs over the maps (four times faster than over pixels in rows); only then are pixels flattened: the
     two-dimensional likelihood has no deterministic form on CUDA.
 
     Args:
