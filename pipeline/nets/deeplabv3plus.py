@@ -15,8 +15,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.core.errors import ConfigError
-from pipeline.nets.encoders import EncoderConfig, Row, encoder_row
-from pipeline.nets.segnet import SegNet, conv_bn_relu, resize
+from pipeline.nets.encoders import EncoderConfig, encoder_row
+from pipeline.nets.segnet import Row, SegNet, conv_bn_relu, resize
 from pipeline.nets.weights import normalisation
 
 __all__ = ["Config", "build", "normalisation"]
@@ -37,8 +37,16 @@ class Config(EncoderConfig):
 
 def build(config: Config, classes: int) -> SegNet:
     """x (B, 3, H, W) -> logits (B, classes, H, W)."""
-    row = encoder_row(config)
-    return SegNet(row.blocks, Head(config, row, classes))
+    made = row(config)
+    return SegNet(made.blocks, head(config, made, classes))
+
+
+def row(config: Config) -> Row:
+    return encoder_row(config)
+
+
+def head(config: Config, row: Row, classes: int) -> nn.Module:
+    return Head(config, row, classes)
 
 
 def atrous(inputs: int, outputs: int, dilation: int, separable: bool) -> nn.Sequential:

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.core.params import Section
-from pipeline.nets.segnet import SegNet, conv_bn_relu, resize
+from pipeline.nets.segnet import Row, SegNet, conv_bn_relu, measured, resize
 from pipeline.nets.weights import IMAGENET, Scale, fill, read_state
 
 DECODER = (24, 32, 16, 24)  # channels after blocks 1..4 (paper)
@@ -65,22 +65,24 @@ class Head(nn.Module):
 
 def build(config: Config, classes: int) -> SegNet:
     """Blocks at 1/4, 1/4, 1/8, 1/16, 1/32 of the input; logits at the input's size."""
+    made = row(config)
+    return SegNet(made.blocks, head(config, made, classes))
 
-    def wide(channels: int) -> int:
-        return max(4, round(channels * config.width / 4) * 4)
 
-    growth = wide(32)
+def row(config: Config) -> Row:
+    """The initial block and blocks 1..4."""
+    growth = wide(32, config)
     stem = nn.Sequential(
-        conv_bn_relu(3, wide(32), 3, stride=2),
-        Branches(wide(32), wide(16), wide(32), wide(48)),
+        conv_bn_relu(3, wide(32, config), 3, stride=2),
+        Branches(wide(32, config), wide(16, config), wide(32, config), wide(48, config)),
         nn.AvgPool2d(2),
     )
-    channels = wide(16) + wide(48)
+    channels = wide(16, config) + wide(48, config)
     first = []
     for _ in range(config.blocks[0]):
-        first.append(Branches(channels, wide(32), wide(96), wide(96)))
-        channels = wide(32) + wide(96)
-    blocks, taps = [stem, nn.Sequential(*first)], [channels]
+        first.append(Branches(channels, wide(32, config), wide(96, config), wide(96, config)))
+        channels = wide(32, config) + wide(96, config)
+    blocks = [stem, nn.Sequential(*first)]
     for units in config.blocks[1:]:
         layers: list[nn.Module] = [conv_bn_relu(channels, channels // 2, 1), nn.AvgPool2d(2)]  # transition
         channels //= 2
@@ -88,11 +90,20 @@ def build(config: Config, classes: int) -> SegNet:
             layers.append(Bottleneck(channels, growth))
             channels += growth
         blocks.append(nn.Sequential(*layers))
-        taps.append(channels)
-    net = SegNet(nn.ModuleList(blocks), Head(taps, [wide(c) for c in DECODER], classes))
+    made = measured(blocks)
     if config.weights is not None:
-        fill(net.blocks, read_state(config.weights, "the path of a .pt or .safetensors file"), config.weights)
-    return net
+        fill(made.blocks, read_state(config.weights, "the path of a .pt or .safetensors file"), config.weights)
+    return made
+
+
+def head(config: Config, row: Row, classes: int) -> nn.Module:
+    """The decoder over blocks of any channels."""
+    return Head(row.channels[1:], [wide(c, config) for c in DECODER], classes)
+
+
+def wide(channels: int, config: Config) -> int:
+    """``width`` times as many channels, a multiple of four."""
+    return max(4, round(channels * config.width / 4) * 4)
 
 
 def normalisation(config: Config) -> Scale:

@@ -6,14 +6,14 @@ the first costs three seconds, the second may be absent.
 
 import importlib
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.params import Section
+from pipeline.nets.segnet import Row, in_a_row, measured
 from pipeline.nets.weights import RESNETS, fill_resnet, fill_timm, timm_module, unknown_encoder
 
 RESNET_STRIDES = (4, 4, 8, 16, 32)  # stem, layer1 .. layer4, before any dilation
@@ -32,14 +32,6 @@ class EncoderConfig(Section):
     weights: str | None = None  # null: random; torchvision; lite0; or the path of a .pt or .safetensors file
 
 
-class Row(NamedTuple):
-    """Blocks of which each takes the output of the one before; channels and stride of each output."""
-
-    blocks: nn.ModuleList
-    channels: list[int]
-    strides: list[int]
-
-
 def encoder_row(config: EncoderConfig) -> Row:
     """The encoder's stages, down to ``output_stride``, with their weights.
 
@@ -53,31 +45,13 @@ def encoder_row(config: EncoderConfig) -> Row:
         blocks = _resnet_blocks(config)
     else:
         raise ConfigError(unknown_encoder(config.encoder, RESNETS))
-    row = _measured(blocks)
+    row = measured(blocks)
     if row.strides[-1] != config.output_stride:
         raise ConfigError(
             f"output_stride: found {config.output_stride}, expected {row.strides[-1]}, "
             f"where {config.encoder} ends; write that, or choose another encoder."
         )
     return row
-
-
-def _measured(blocks: list[nn.Module]) -> Row:
-    """Channels and strides, read off an empty image; in inference mode, so that batch norm learns nothing."""
-    row = nn.ModuleList(blocks).eval()
-    outputs = _outputs(row, torch.zeros(1, 3, 64, 64))
-    row.train()
-    return Row(row, [y.shape[1] for y in outputs], [64 // y.shape[2] for y in outputs])
-
-
-@torch.no_grad()
-def _outputs(blocks: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
-    """x (B, 3, H, W) -> the output of every block, in order."""
-    outputs = []
-    for block in blocks:
-        x = block(x)
-        outputs.append(x)
-    return outputs
 
 
 def _resnet_blocks(config: EncoderConfig) -> list[nn.Module]:
@@ -170,7 +144,7 @@ def _same(encoder: Any, blocks: list[nn.Module]) -> bool:
     try:
         with torch.no_grad():
             wanted = encoder(x)
-        found = _outputs(blocks, x)
+            found = in_a_row(blocks, x)
         same = all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
         channels = [y.shape[1] for y in found]
     except REFUSALS:

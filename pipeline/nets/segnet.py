@@ -1,35 +1,72 @@
-"""What every segmentation network is here: a row of blocks and a head, so that a second branch can leave the row."""
+"""What every segmentation network is here: a row of blocks and a head, so that a second branch can leave the row.
+
+A module of such a network has ``row(config)``, ``head(config, row, classes)`` and ``build(config, classes)`` of the two.
+"""
+
+from collections.abc import Iterable
+from math import log2
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class SegNet(nn.Module):
-    """A row of blocks and a head: x -> blocks -> features -> head -> logits at the input's size."""
+class Row(NamedTuple):
+    """Blocks of which each takes the output of the one before; channels and stride of each output."""
 
-    def __init__(self, blocks: nn.ModuleList, head: nn.Module):
+    blocks: nn.ModuleList
+    channels: list[int]
+    strides: list[int]
+
+
+def measured(blocks: Iterable[nn.Module]) -> Row:
+    """Channels and strides, read off an empty image; in inference mode, so that batch norm learns nothing."""
+    row = nn.ModuleList(blocks).eval()
+    with torch.no_grad():
+        outputs = in_a_row(row, torch.zeros(1, 3, 64, 64))
+    row.train()
+    strides = [2 ** round(log2(64 / y.shape[2])) for y in outputs]  # a ceiling may add one to a side
+    return Row(row, [y.shape[1] for y in outputs], strides)
+
+
+def in_a_row(blocks: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+    """x -> the output of every block, in order."""
+    outputs = []
+    for block in blocks:
+        x = block(x)
+        outputs.append(x)
+    return outputs
+
+
+class SegNet(nn.Module):
+    """A row of blocks and a head: x -> blocks -> features -> head -> logits at the input's size.
+
+    ``align_corners`` says how the logits are enlarged.
+    """
+
+    def __init__(self, blocks: nn.ModuleList, head: nn.Module, align_corners: bool = False):
         super().__init__()
-        self.blocks, self.head = blocks, head
+        self.blocks, self.head, self.align_corners = blocks, head, align_corners
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x (B, 3, H, W) -> the output of every block, in order."""
-        outputs = []
-        for block in self.blocks:
-            x = block(x)
-            outputs.append(x)
-        return outputs
+        return in_a_row(self.blocks, x)
+
+    def enlarged(self, logits: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+        """Logits (B, C, h, w) of a head -> (B, C, *size)."""
+        return resize(logits, size, self.align_corners)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, 3, H, W) normalised -> logits (B, C, H, W)."""
-        return resize(self.head(self.features(x)), x.shape[2:])
+        return self.enlarged(self.head(self.features(x)), x.shape[2:])
 
 
-def resize(x: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """x (B, C, h, w) -> (B, C, *size), bilinear, corners not aligned; x itself where the size is right."""
+def resize(x: Tensor, size: torch.Size | tuple[int, int], align_corners: bool = False) -> Tensor:
+    """x (B, C, h, w) -> (B, C, *size), bilinear; x itself where the size is right."""
     if x.shape[2:] == tuple(size):
         return x
-    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=align_corners)
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pipeline.core.errors import ConfigError
-from pipeline.nets import encoders
 from pipeline.nets.encoders import EncoderConfig, encoder_row
+from pipeline.nets.segnet import in_a_row
 
 LITE0 = "timm:tf_efficientnet_lite0"
 
@@ -22,7 +22,8 @@ def row(encoder="resnet18", **fields):
 
 
 def through(blocks, x):
-    return encoders._outputs(blocks.eval(), x)
+    with torch.no_grad():
+        return in_a_row(blocks.eval(), x)
 
 
 def count(blocks):
