@@ -14,8 +14,9 @@ from torch import nn
 from pipeline.core.errors import ConfigError
 from pipeline.core.params import Section
 from pipeline.nets.segnet import Row, in_a_row, measured
-from pipeline.nets.weights import RESNETS, fill_resnet, fill_timm, timm_module, unknown_encoder
+from pipeline.nets.weights import RESNETS, State, fill_resnet, fill_timm, timm_module, unknown_encoder
 
+BOTTLENECKS = ("resnet50", "resnet101")
 RESNET_STRIDES = (4, 4, 8, 16, 32)  # stem, layer1 .. layer4, before any dilation
 
 # What timm and its encoders raise when asked for what they cannot do.
@@ -29,22 +30,34 @@ class EncoderConfig(Section):
     output_stride: Literal[8, 16, 32] = 16
     # Stages whose own stride exceeds output_stride: dilated (DeepLab), or left out (cheap enough for a CPU).
     deep_stages: Literal["dilate", "drop"] = "dilate"
+    # Which residual network the bottlenecks of resnet50|101 make: torchvision's, or that of DeepLab's authors, whose
+    # max-pool rounds up and whose stride is on the first 1x1. Tensors are the same: any weights load in either.
+    layout: Literal["torchvision", "caffe"] = "torchvision"
     weights: str | None = None  # null: random; torchvision; lite0; or the path of a .pt or .safetensors file
+    # The input's scale: what the weights were trained with (imagenet for a ResNet's file); ImageNet's mean and standard
+    # deviation; or RGB in 0..255 less (122.68, 116.67, 104.01), which weights that come from Caffe expect.
+    input: Literal["auto", "imagenet", "caffe"] = "auto"
 
 
-def encoder_row(config: EncoderConfig) -> Row:
+def encoder_row(config: EncoderConfig, state: State | None = None) -> Row:
     """The encoder's stages, down to ``output_stride``, with their weights.
+
+    Args:
+        state: a ResNet's, where the caller has read the weights' file already.
 
     Raises:
         ConfigError: an encoder or weights that cannot be had, or that do not belong together.
         ArtefactError: a weights file that does not fit the encoder.
     """
-    if config.encoder.startswith("timm:"):
-        blocks = _timm_blocks(config)
-    elif config.encoder in RESNETS:
-        blocks = _resnet_blocks(config)
-    else:
+    timm = config.encoder.startswith("timm:")
+    if not timm and config.encoder not in RESNETS:
         raise ConfigError(unknown_encoder(config.encoder, RESNETS))
+    if config.layout == "caffe" and config.encoder not in BOTTLENECKS:
+        raise ConfigError(
+            f"layout: found caffe with encoder {config.encoder}, expected {' or '.join(BOTTLENECKS)}, where a 1x1 can "
+            "take the stride; change the encoder, or write 'layout: torchvision'."
+        )
+    blocks = _timm_blocks(config) if timm else _resnet_blocks(config, state)
     row = measured(blocks)
     if row.strides[-1] != config.output_stride:
         raise ConfigError(
@@ -54,12 +67,14 @@ def encoder_row(config: EncoderConfig) -> Row:
     return row
 
 
-def _resnet_blocks(config: EncoderConfig) -> list[nn.Module]:
+def _resnet_blocks(config: EncoderConfig, state: State | None) -> list[nn.Module]:
     """Stem and four layers; the layers past ``output_stride`` dilated or dropped."""
     net = importlib.import_module("torchvision.models").get_model(config.encoder, weights=None)
     net.fc = nn.Identity()
     if config.weights is not None:
-        fill_resnet(config, net)
+        fill_resnet(config, net, state)
+    if config.layout == "caffe":
+        _lay_out_as_caffe(net)
     stem = OrderedDict((name, net.get_submodule(name)) for name in ("conv1", "bn1", "relu", "maxpool"))
     blocks = [nn.Sequential(stem), net.layer1, net.layer2, net.layer3, net.layer4]
     shallow = sum(stride <= config.output_stride for stride in RESNET_STRIDES)
@@ -68,6 +83,13 @@ def _resnet_blocks(config: EncoderConfig) -> list[nn.Module]:
     for depth, block in enumerate(blocks[shallow:], 1):
         dilate(block, 2**depth)
     return blocks
+
+
+def _lay_out_as_caffe(net: Any) -> None:
+    """Before any dilation: round the max-pool's size up, and move each bottleneck's stride from the 3x3 to the 1x1."""
+    net.maxpool.ceil_mode = True
+    for block in (*net.layer1, *net.layer2, *net.layer3, *net.layer4):
+        block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
 
 
 def dilate(stage: nn.Module, dilation: int) -> None:

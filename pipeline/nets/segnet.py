@@ -1,6 +1,6 @@
 """What every segmentation network is here: a row of blocks and a head, so that a second branch can leave the row.
 
-A module of such a network has ``row(config)``, ``head(config, row, classes)`` and ``build(config, classes)`` of the two.
+Its module has ``row(config)``, ``head(config, row, classes)`` and, made of the two, ``build(config, classes)``.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def measured(blocks: Iterable[nn.Module]) -> Row:
     with torch.no_grad():
         outputs = in_a_row(row, torch.zeros(1, 3, 64, 64))
     row.train()
-    strides = [2 ** round(log2(64 / y.shape[2])) for y in outputs]  # a ceiling may add one to a side
+    strides = [2 ** round(log2(64 / (y.shape[2] - 0.5))) for y in outputs]  # a ceiling may add one to a side
     return Row(row, [y.shape[1] for y in outputs], strides)
 
 

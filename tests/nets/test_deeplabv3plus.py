@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pipeline.core.errors import ConfigError
 from pipeline.nets import deeplabv3plus
 from pipeline.nets.deeplabv3plus import Config, Pyramid, build
+from pipeline.scoring.cost import gmacs
 
 SMALL = {"encoder": "resnet18", "aspp_channels": 16, "low_channels": 8, "decoder_channels": 16}
 LITE0 = {
@@ -52,10 +53,49 @@ def test_lite0_has_the_input_size(size):
         assert net(**LITE0).eval()(torch.randn(1, 3, *size)).shape == (1, 5, *size)
 
 
-def test_parameters_of_the_standard_network():
-    found = net(19, encoder="resnet50")
-    assert (count(found.blocks), count(found.head)) == (23_508_032, 3_173_923)
-    assert count(net(19, encoder="resnet50", separable=False).head) == 16_843_379
+@pytest.mark.parametrize(("encoder", "parameters"), [("resnet50", 23_508_032), ("resnet101", 42_500_160)])
+def test_parameters_of_the_standard_network(encoder, parameters):
+    """Encoders: torchvision's 25,557,032 and 44,549,160 less the 2,049,000 of its classifier. Head at 19 classes:
+    1x1 and image branch 2048 * 256 * 2 + 256; three rates 3 * (2048 * 9 + 2048 * 256); join 5 * 256 * 256; low
+    256 * 48; decoder 304 * 9 + 304 * 256 + 256 * 9 + 256 * 256; classes 256 * 19 + 19; batch norms of 256 (7) and
+    48: 2 * 1840."""
+    found = net(19, encoder=encoder)
+    pyramid = 2048 * 256 * 2 + 256 + 3 * (2048 * 9 + 2048 * 256) + 5 * 256 * 256
+    decoder = 256 * 48 + 304 * 9 + 304 * 256 + 256 * 9 + 256 * 256 + 256 * 19 + 19
+    assert pyramid + decoder + 2 * 1840 == 3_173_923
+    assert (count(found.blocks), count(found.head)) == (parameters, 3_173_923)
+
+
+def test_parameters_of_whole_convolutions():
+    """Not separable: 2048 * 256 * 9 in each of three branches, 304 * 256 * 9 and 256 * 256 * 9 in the decoder."""
+    more = 3 * (2048 * 256 * 8 - 2048 * 9) + 304 * 256 * 8 - 304 * 9 + 256 * 256 * 8 - 256 * 9
+    assert count(net(19, encoder="resnet50", separable=False).head) == 3_173_923 + more == 16_843_379
+
+
+@pytest.mark.parametrize(
+    ("encoder", "output_stride", "expected"),
+    [
+        ("resnet50", 16, 37.678743552),
+        ("resnet50", 8, 112.540778496),
+        ("resnet101", 16, 57.073205248),
+        ("resnet101", 8, 190.118625280),
+    ],
+)
+def test_multiply_accumulates_of_the_standard_network(encoder, output_stride, expected):
+    """Every weight of a convolution works once a pixel of its output. At 512x512, 19 classes: stem (9,408 weights) at
+    256^2; layer1 (212,992) and layer2's first 1x1 (256 * 128), before its stride, at 128^2; the other 1,179,648 of
+    layer2 at 64^2. Layer3 has a first 1x1 of 512 * 256 at 64^2 and, like layer4 (14,942,208), the rest at the output
+    stride: 1,376,256 in its first block, 1,114,112 in each of 5 or 22 more. There the pyramid works, too, but for the
+    image branch (524,288), which sees one pixel; the decoder works at 128^2."""
+    deep = (512 // output_stride) ** 2
+    units = {"resnet50": 5, "resnet101": 22}[encoder]
+    encoder_macs = 256**2 * 9_408 + 128**2 * (212_992 + 32_768) + 64**2 * (1_179_648 + 131_072)
+    encoder_macs += deep * (1_376_256 + units * 1_114_112 + 14_942_208)
+    pyramid = deep * (524_288 + 3 * (2048 * 9 + 524_288) + 327_680) + 524_288
+    decoder = 128**2 * (256 * 48 + 304 * (9 + 256) + 256 * (9 + 256) + 256 * 19)
+    assert (encoder_macs + pyramid + decoder) / 1e9 == expected
+    found = net(19, encoder=encoder, output_stride=output_stride).to("meta")  # shapes without numbers
+    assert gmacs(found, (3, 512, 512)) == expected
 
 
 def test_the_light_network_has_less_than_a_million_parameters():

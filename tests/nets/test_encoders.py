@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from pipeline.core.errors import ConfigError
 from pipeline.nets.encoders import EncoderConfig, encoder_row
@@ -49,16 +50,72 @@ def test_resnets_end_at_the_stride_asked_for(encoder, fields, strides, channels,
     assert count(found.blocks) == parameters
 
 
-@pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
+@pytest.mark.parametrize(("encoder", "layout"), [(18, "torchvision"), (50, "torchvision"), (50, "caffe")])
 @pytest.mark.parametrize("output_stride", [8, 16])
-def test_dilation_keeps_what_the_filters_compute(encoder, output_stride):
+def test_dilation_keeps_what_the_filters_compute(encoder, layout, output_stride):
     """Pretrained filters mean the same: the dense map, read at the coarse map's places, is the coarse map."""
-    coarse, dense = row(encoder, output_stride=32), row(encoder, output_stride=output_stride)
+    coarse, dense = (row(f"resnet{encoder}", output_stride=s, layout=layout) for s in (32, output_stride))
     dense.blocks.load_state_dict(coarse.blocks.state_dict())
     x = torch.randn(1, 3, 97, 128).double()
     step = 32 // output_stride
     wanted, found = through(coarse.blocks.double(), x)[-1], through(dense.blocks.double(), x)[-1]
     torch.testing.assert_close(found[..., ::step, ::step], wanted, rtol=1e-9, atol=1e-9)
+
+
+def convolutions(block, kernel):
+    return [m for m in block.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (kernel, kernel)]
+
+
+@pytest.mark.parametrize(("output_stride", "rates"), [(8, (1, 1, 2, 4)), (16, (1, 1, 1, 2)), (32, (1, 1, 1, 1))])
+def test_the_caffe_layout_dilates_every_3x3_of_a_layer_and_strides_in_the_first_1x1(output_stride, rates):
+    found = row("resnet50", layout="caffe", output_stride=output_stride)
+    assert found.strides == [4, 4, 8, min(16, output_stride), min(32, output_stride)]
+    for layer, rate, width, before in zip(found.blocks[1:], rates, found.strides[1:], found.strides, strict=False):
+        assert {(m.dilation, m.padding, m.stride) for m in convolutions(layer, 3)} == {
+            ((rate,) * 2, (rate,) * 2, (1, 1))
+        }
+        step = (width // before,) * 2
+        assert [m.stride for m in (layer[0].conv1, layer[0].downsample[0])] == [step, step]
+        assert all(m.stride == (1, 1) for block in layer[1:] for m in convolutions(block, 1))
+
+
+def test_the_torchvision_layout_stays_as_it_was():
+    """The first 3x3 of a layer has its stride, and after dilation the rate of the layer before."""
+    coarse, dense = row("resnet50", output_stride=32).blocks, row("resnet50", output_stride=8).blocks
+    assert coarse[0].maxpool.ceil_mode is False
+    assert [layer[0].conv1.stride for layer in coarse[1:]] == [(1, 1)] * 4
+    assert [layer[0].conv2.stride for layer in coarse[1:]] == [(1, 1), (2, 2), (2, 2), (2, 2)]
+    assert [m.dilation[0] for m in convolutions(dense[3], 3)] == [1, 2, 2, 2, 2, 2]
+    assert [m.dilation[0] for m in convolutions(dense[4], 3)] == [2, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("size", "deepest"),
+    [((321, 321), (41, 41)), ((256, 512), (33, 65)), ((512, 1024), (65, 129)), ((505, 505), (64, 64))],
+)
+def test_the_caffe_layout_has_the_sizes_that_the_authors_have(size, deepest):
+    """321 -> 161 -> 81 -> 41; 256 -> 128 -> 65, rounded up -> 33."""
+    found = row("resnet50", layout="caffe", output_stride=8).blocks.to("meta")  # shapes without numbers
+    assert through(found, torch.zeros(1, 3, *size, device="meta"))[-1].shape[2:] == deepest
+
+
+def test_both_layouts_have_the_same_tensors_and_another_function():
+    there, here = (row("resnet50", layout=layout, output_stride=8).blocks for layout in ("torchvision", "caffe"))
+    here.load_state_dict(there.state_dict())
+    x = torch.randn(1, 3, 65, 65)  # the max-pool rounds nothing
+    a, b = through(there, x), through(here, x)
+    assert [y.shape for y in a] == [y.shape for y in b]
+    assert [torch.equal(*pair) for pair in zip(a, b, strict=True)] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet34", "timm:resnet50"])
+def test_the_caffe_layout_needs_bottlenecks(encoder):
+    with pytest.raises(ConfigError) as error:
+        row(encoder, layout="caffe")
+    assert str(error.value) == (
+        f"layout: found caffe with encoder {encoder}, expected resnet50 or resnet101, where a 1x1 can take the stride; "
+        "change the encoder, or write 'layout: torchvision'."
+    )
 
 
 @pytest.mark.parametrize(

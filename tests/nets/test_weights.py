@@ -121,6 +121,16 @@ def test_normalisation_belongs_to_the_weights():
     assert normalisation(EncoderConfig(encoder=LITE0))[0] == (0.485, 0.456, 0.406)
 
 
+def test_the_input_s_scale_may_be_named():
+    """Caffe's: a pixel (255, 116.67, 0) is (132.32, 0, -104.01), whatever the weights; ImageNet's as published."""
+    mean, std = normalisation(EncoderConfig(weights="coco.pth", input="caffe"))
+    x = (torch.tensor([255, 116.67, 0]) / 255 - torch.tensor(mean)) / torch.tensor(std)
+    torch.testing.assert_close(x, torch.tensor([132.32, 0, -104.01]), atol=1e-4, rtol=0)
+    assert normalisation(EncoderConfig(encoder=LITE0, weights="lite0", input="caffe")) == (mean, std)
+    assert normalisation(EncoderConfig(encoder=LITE0, weights="lite0", input="imagenet")) == weights.IMAGENET
+    assert normalisation(EncoderConfig(weights="local.pth")) == weights.IMAGENET
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("encoder", ["resnet18", "timm:convnext_atto"])
 def test_a_file_of_the_whole_classifier_fills_the_encoder(tmp_path, encoder, suffix):
