@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import DataError
-from pipeline.datasets.imagefiles import IGNORE, list_images, read_image, read_mask
-from pipeline.datasets.sources import CamVidConfig, Sample
+from pipeline.datasets.imagefiles import list_images, read_image, read_mask
+from pipeline.datasets.sources import IGNORE, CamVidConfig, Sample
 
 TABLE = {
     "sky": (128, 128, 128),

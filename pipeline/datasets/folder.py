@@ -6,8 +6,9 @@ import numpy as np
 
 from pipeline.core.errors import ConfigError, DataError, raise_all
 from pipeline.core.progress import warn
-from pipeline.datasets.imagefiles import IGNORE, list_images, read_image, read_mask
-from pipeline.datasets.sources import FolderConfig, Sample
+from pipeline.datasets.imagefiles import list_images, read_image, read_mask, refuse_leaks
+from pipeline.datasets.sources import IGNORE, FolderConfig, Sample
+from pipeline.datasets.voc import voc_colour
 
 FOLDERS = {"images", "masks", "unlabelled", "validation", "test"}
 
@@ -42,7 +43,7 @@ class Folder:
         for role in ("validation", "test"):
             if (self.root / role).is_dir():
                 found += self._labelled(role, self.root / role / "images", self.root / role / "masks")
-        self._check_ids(found)
+        refuse_leaks(found)
         return found
 
     def _labelled(self, role: str, images: Path, masks: Path) -> list[Sample]:
@@ -59,15 +60,6 @@ class Folder:
         raise_all(problems, DataError)
         return [Sample(key, role, path, targets.get(key)) for key, path in paths.items()]
 
-    def _check_ids(self, samples: list[Sample]) -> None:
-        seen: dict[str, Path | None] = {}
-        twice = []
-        for sample in samples:
-            if sample.id in seen:
-                twice.append(f"{sample.image}: also stands as {seen[sample.id]}: a leak. Remove or rename one.")
-            seen[sample.id] = sample.image
-        raise_all(twice, DataError)
-
     def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
         assert sample.image
         image = read_image(sample.image, self.config)
@@ -82,18 +74,9 @@ def _colours(config: FolderConfig) -> tuple[tuple[int, int, int], ...]:
     if len(set(config.classes)) < len(config.classes):
         raise ConfigError("dataset.classes: a name stands twice; expected each once. Rename one.")
     if config.colours is None:
-        return tuple(_voc_colour(index + 1) for index in range(len(config.classes)))
+        return tuple(voc_colour(index + 1) for index in range(len(config.classes)))
     good = all(len(colour) == 3 and all(0 <= value <= 255 for value in colour) for colour in config.colours)
     if not good or len(config.colours) != len(config.classes):
         found = f"{len(config.colours)} colours for {len(config.classes)} classes"
         raise ConfigError(f"dataset.colours: {found}; expected one [r, g, b] of 0..255 a class. Mend the list.")
     return tuple((r, g, b) for r, g, b in config.colours)
-
-
-def _voc_colour(index: int) -> tuple[int, int, int]:
-    """The PASCAL VOC palette: the bits of the index, three at a time, from the highest bit of r, g, b down."""
-    rgb = [0, 0, 0]
-    for bit in range(8):
-        for channel in range(3):
-            rgb[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
-    return rgb[0], rgb[1], rgb[2]

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from pipeline.core.errors import DataError
-from pipeline.datasets.sources import FilesConfig
+from pipeline.core.errors import DataError, raise_all
+from pipeline.datasets.fitting import fit_image, fit_mask
+from pipeline.datasets.sources import IGNORE, FilesConfig, PublicConfig, Sample
 
-IGNORE = 255
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 DEEP = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError, struct.error)
+REMEDY = "Fix the mask, or add the class to dataset.classes in params.yaml."
 TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 Image.MAX_IMAGE_PIXELS = None  # `_open` checks the header against max_pixels itself, with a message that names the file
 
@@ -47,6 +48,21 @@ def check_inside(path: Path, config: FilesConfig) -> None:
         raise DataError(f"{path}: leads outside the data root {config.root}. {remedy}")
 
 
+def refuse_leaks(samples: list[Sample]) -> None:
+    """Refuse two images of one id: a split could not tell them apart, and one may be held out.
+
+    Raises:
+        DataError: every second one.
+    """
+    seen: dict[str, Path | None] = {}
+    twice = []
+    for sample in samples:
+        if sample.id in seen:
+            twice.append(f"{sample.image}: also stands as {seen[sample.id]}: a leak. Remove or rename one.")
+        seen[sample.id] = sample.image
+    raise_all(twice, DataError)
+
+
 def read_image(path: Path, config: FilesConfig) -> np.ndarray:
     """An RGB image (H, W, 3) uint8 at the working size, turned upright by its EXIF orientation.
 
@@ -60,9 +76,7 @@ def read_image(path: Path, config: FilesConfig) -> np.ndarray:
         image = _scaled(path, image, config)
     with _decoding(path):
         image = ImageOps.exif_transpose(image).convert("RGB")
-    if config.size:
-        image = image.resize((config.size[1], config.size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    return np.asarray(fit_image(image, config))
 
 
 def read_mask(
@@ -81,11 +95,7 @@ def read_mask(
     if mask.format in {"JPEG", "MPO", "GIF"}:
         raise DataError(f"{path}: a {mask.format} mask is lossy (class ids are mixed); expected PNG. Export it again.")
     _check_same_size(path, mask, image, config.max_pixels)
-    ids = _ids(path, mask, lookup, colours)
-    if config.size:
-        upright = Image.fromarray(ids).resize((config.size[1], config.size[0]), Image.Resampling.NEAREST)
-        ids = np.asarray(upright)
-    return ids
+    return fit_mask(_ids(path, mask, config, lookup, colours), config)
 
 
 def _load(path: Path, max_pixels: int) -> Image.Image:
@@ -140,8 +150,14 @@ def _check_same_size(path: Path, mask: Image.Image, image: Path, max_pixels: int
     raise DataError(f"{path}: {found}; expected one size.{hint or ' Export the mask at the size of the image.'}")
 
 
-def _ids(path: Path, mask: Image.Image, lookup: np.ndarray, colours: np.ndarray | None) -> np.ndarray:
+def _ids(
+    path: Path, mask: Image.Image, config: FilesConfig, lookup: np.ndarray, colours: np.ndarray | None
+) -> np.ndarray:
+    public = isinstance(config, PublicConfig)
     if mask.mode in {"RGB", "RGBA"}:
+        if public:
+            expected = "expected a grey or palette PNG whose pixel values are the class ids"
+            raise DataError(f"{path}: an RGB mask; {expected}. Take the masks that nobody coloured.")
         if colours is None:
             raise DataError(
                 f"{path}: an RGB mask needs dataset.colours, one [r, g, b] a class; add them to params.yaml."
@@ -155,7 +171,8 @@ def _ids(path: Path, mask: Image.Image, lookup: np.ndarray, colours: np.ndarray 
     if values.max(initial=0) > 255 or values.min(initial=0) < 0:
         raise DataError(f"{path}: class id {values.max()}; expected ids up to 255. Export it as 8 bits.")
     ids = lookup[values.astype(np.uint8)]
-    _refuse_first(path, ids < 0, lambda y, x: f"class id {values[y, x]}", _allowed(lookup))
+    remedy = "Take the file as it was published." if public else REMEDY
+    _refuse_first(path, ids < 0, lambda y, x: f"class id {values[y, x]}", _allowed(lookup), remedy)
     return ids.astype(np.uint8)
 
 
@@ -171,12 +188,11 @@ def _from_colours(path: Path, rgb: np.ndarray, colours: np.ndarray) -> np.ndarra
     return np.where(ids == len(known) - 1, IGNORE, ids).astype(np.uint8)
 
 
-def _refuse_first(path: Path, wrong: np.ndarray, name: object, expected: str) -> None:
+def _refuse_first(path: Path, wrong: np.ndarray, name: object, expected: str, remedy: str = REMEDY) -> None:
     if not wrong.any():
         return
     row, column = (int(value) for value in np.argwhere(wrong)[0])
     found = name(row, column)  # type: ignore[operator]
-    remedy = "Fix the mask, or add the class to dataset.classes in params.yaml."
     raise DataError(f"{path}: {found} at row {row}, column {column}; expected {expected}. {remedy}")
 
 

