@@ -66,19 +66,30 @@ def run(folder: Path, params: dict[str, Any], targets: list[str], role: str) -> 
     with (folder / "params.yaml").open("w") as file:
         YAML().dump(params, file)
     graph = nodes()
+    for name in needed(graph, targets):
+        command = graph[name]["cmd"]
+        step(folder, name, f"{command} --role {role}" if "stages.evaluate" in command else command)
+
+
+def evaluate(folder: Path, model: str, role: str) -> None:
+    """Score models/<model>.safetensors of ``folder``, whether the graph has a node for it or not."""
+    files = f"--model models/{model}.safetensors --out metrics/{model}.json --plots metrics/plots/{model}"
+    inputs = "--images data/images.h5 --split data/split.json"
+    step(folder, f"evaluate@{model}", f"python -m stages.evaluate {inputs} {files} --role {role}")
+
+
+def step(folder: Path, name: str, command: str) -> None:
+    """Run one command in ``folder`` unless it is marked as done; the mark holds its seconds."""
+    mark = folder / "done" / name
+    if mark.exists():
+        return
+    begin = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder.resolve())}
     with (folder / "log.txt").open("a") as log:
-        for name in needed(graph, targets):
-            mark = folder / "done" / name
-            if mark.exists():
-                continue
-            begin = time.monotonic()
-            command = graph[name]["cmd"].replace("python ", f"{sys.executable} ", 1)
-            if "stages.evaluate" in command:
-                command += f" --role {role}"
-            subprocess.run(command, shell=True, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
-            mark.parent.mkdir(exist_ok=True)
-            mark.write_text(f"{time.monotonic() - begin:.1f}\n")
+        line = command.replace("python ", f"{sys.executable} ", 1)
+        subprocess.run(line, shell=True, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
+    mark.parent.mkdir(exist_ok=True)
+    mark.write_text(f"{time.monotonic() - begin:.1f}\n")
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Train one learner and publish one model.
 
 Reads the params sections named by --section (a later one overrides an earlier one, key by key), data/images.h5,
-data/split.json and what --base and --join name; writes a model and its history. Costs: minutes to days; it shows
-progress, writes a checkpoint every minute and goes on from it when it is run again.
+data/split.json and what --base, --join and --labels name; writes a model and its history. Costs: minutes to days; it
+shows progress, writes a checkpoint every minute and goes on from it when it is run again.
 """
 
 import argparse
@@ -31,7 +31,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
     parser.add_argument("--base", type=Path, help="a published model the learner builds on")
-    parser.add_argument("--join", type=Path, help="a label store whose images count as labelled")
+    stores = parser.add_mutually_exclusive_group()
+    stores.add_argument("--join", type=Path, help="a label store whose images count as labelled")
+    stores.add_argument("--labels", type=Path, help="a label store that gives training images a pseudo-label each")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
     return parser
@@ -47,7 +49,7 @@ def main() -> None:
     params = Params(args.params)
     runtime, device = start(params)
     kind = learner_class(args.learner)
-    inputs = [path for path in (args.images, args.split, args.base, args.join) if path]
+    inputs = [path for path in (args.images, args.split, args.base, args.join, args.labels) if path]
     conditions = f"{device} {torch.get_num_threads()} {torch.__version__}"
     with Images(args.images) as images, stage(args.out, params, keys(args), inputs, conditions) as run:
         seed: int = run.section("seed", Seed)
@@ -56,7 +58,8 @@ def main() -> None:
         learner = kind(recipe.config, recipe.task).to(device).to(memory_format=torch.channels_last)
         split = Split.load(args.split)
         normalise = recipe.normalise(device)
-        batches = open_batches(images, split, recipe.config, normalise, seed=seed, join=args.join, device=device)
+        stores = {"join": args.join, "labels": args.labels}
+        batches = open_batches(images, split, recipe.config, normalise, seed=seed, **stores, device=device)
         seconds = runtime.checkpoint_seconds
         rows = fit(
             learner,

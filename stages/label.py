@@ -43,7 +43,8 @@ def main() -> None:
         names = [*split.labelled, *split.unlabelled, *split.validation]
         shards = label_in_shards(predictor, images, names, run.scratch, run.name)
         with run.publishing(args.out) as aside:
-            merge(aside, shards, images.class_names, run.fingerprint, predictor.provenance())
+            provenance = {**predictor.provenance(), "split": split.digest}
+            merge(aside, shards, images.class_names, run.fingerprint, provenance)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", required=True, help="names of metrics/NAME.json, in the page's order")
     parser.add_argument("--metrics-folder", type=Path, default=Path("metrics"))
     parser.add_argument("--labels", type=Path, help="pseudo-labels to show")
+    parser.add_argument("--rounds", type=Path, nargs="*", default=[], help="label stores of one method, first to last")
     parser.add_argument("--selection", type=Path, help="metrics/selection/NAME.json of those labels")
     parser.add_argument("--history", type=Path, nargs="*", default=[], help="metrics/history/FIT.csv")
     parser.add_argument("--out", type=Path, required=True)
@@ -35,19 +36,19 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def inputs(args: argparse.Namespace) -> list[Path]:
-    files = [args.images, args.split, *args.history]
+    files = [args.images, args.split, *args.history, *args.rounds]
     files += [file for name in args.methods for file in method_files(args.metrics_folder, name)]
     files += [args.labels] if args.labels else []
     return files + (chosen_files(args.selection, args.metrics_folder) if args.selection else [])
 
 
-def study(args: argparse.Namespace, images: Images, labels: Labels | None) -> Study:
+def study(args: argparse.Namespace, images: Images, labels: Labels | None, rounds: list[Labels]) -> Study:
     split = Split.load(args.split)
-    if labels:
-        labels.require(split.unlabelled, images.class_names)
+    for store in [*rounds, *([labels] if labels else [])]:
+        store.require([*split.unlabelled, *split.validation], images.class_names, images.size, split.digest)
     methods = [read_method(args.metrics_folder, name, images, split) for name in args.methods]
     chosen = read_chosen(args.selection, args.metrics_folder, images.class_names) if args.selection else None
-    return Study(images, split, methods, labels, chosen, [read_history(path) for path in args.history])
+    return Study(images, split, methods, labels, chosen, [read_history(path) for path in args.history], rounds)
 
 
 def main() -> None:
@@ -55,7 +56,8 @@ def main() -> None:
     with stage(args.out, Params(args.params), KEYS, inputs(args)) as run, ExitStack() as stack:
         images = stack.enter_context(Images(args.images))
         labels = stack.enter_context(Labels(args.labels)) if args.labels else None
-        page = report(study(args, images, labels))
+        rounds = [stack.enter_context(Labels(path)) for path in args.rounds]
+        page = report(study(args, images, labels, rounds))
         with run.publishing(args.out) as aside:
             aside.write_text(page, encoding="utf-8")
     say(f"{args.out}: {len(args.methods)} methods, {len(page.encode()) / 1e6:.1f} MB")

@@ -10,11 +10,12 @@ from pipeline.learning.fit import fit
 from pipeline.learning.learner import Learner, Task
 from pipeline.methods.auxiliary import AuxiliaryNetwork
 from pipeline.methods.supervised import Supervised
+from pipeline.methods.three_stage import ThreeStage
 from pipeline.nets.dsnet import Config as DSNet
 from pipeline.nets.dsnet import build
 from pipeline.views.weak import Normalise, WeakViews
 
-LEARNERS = [Supervised, AuxiliaryNetwork]
+LEARNERS = [Supervised, AuxiliaryNetwork, ThreeStage]
 NETWORK = DSNet(width=0.25, blocks=[1, 1, 1, 1])
 TRACES = {  # the first losses on a CPU with one thread: a refactoring must not change them
     "Supervised": [1.14234, 1.13246, 1.1279, 1.03657, 1.01971, 0.98656, 0.93176, 0.88934, 0.91362, 0.84823],
@@ -37,8 +38,10 @@ def scenes(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def batches() -> Batches:
     images, masks = scenes(6, 0)
     others, _ = scenes(6, 1)
-    labelled = Pool(images.numpy(), masks.numpy(), 0, "labelled")
-    unlabelled = Pool(others.numpy(), torch.full((6, 32, 48), 255, dtype=torch.uint8).numpy(), 0, "unlabelled")
+    pseudo = masks.roll(1, 2).numpy(), masks.flip(0).numpy()  # wrong here and there, as predictions are
+    labelled = Pool(images.numpy(), masks.numpy(), 0, "labelled", pseudo[0])
+    blank = torch.full((6, 32, 48), 255, dtype=torch.uint8).numpy()
+    unlabelled = Pool(others.numpy(), blank, 0, "unlabelled", pseudo[1])
     normalise = Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     return Batches([(labelled, 2)], 6, (unlabelled, 2), WeakViews(scales=[0.8, 1.0, 1.3]), normalise, 3)
 
@@ -95,6 +98,25 @@ class TestEveryLearner:
             results.append(torch.cat([p.flatten() for p in learner.result()[1].parameters()]))
         assert torch.equal(results[0], results[1])
         assert not torch.equal(results[0], results[2])
+
+    def test_a_training_that_was_stopped_and_goes_on_ends_in_the_same_bits(self, kind, batches, tmp_path):
+        """Whatever a learner carries from step to step, an average or a memory, is in its state."""
+        whole, stopped, resumed = (make(kind, steps=6) for _ in range(3))
+
+        class Stumble(Batches):
+            def __call__(self, step):
+                if step == 3:
+                    raise KeyboardInterrupt
+                return super().__call__(step)
+
+        stumbling = copy.copy(batches)
+        stumbling.__class__ = Stumble
+        rows = fit(whole, batches, whole.config, seed=0, folder=tmp_path / "whole")
+        with pytest.raises(KeyboardInterrupt):
+            fit(stopped, stumbling, stopped.config, seed=0, folder=tmp_path / "cut", checkpoint_seconds=0)
+        assert fit(resumed, batches, resumed.config, seed=0, folder=tmp_path / "cut") == rows
+        state = resumed.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in whole.state_dict().items())
 
     def test_players_are_trained_and_listed_once(self, kind, batches):
         learner = make(kind)

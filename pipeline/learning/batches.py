@@ -15,10 +15,14 @@ from pipeline.views.weak import IGNORE, Normalise, WeakViews, apply_views, draw_
 
 
 class Pool:
-    """Images (N, H, W, 3) uint8 with masks (N, H, W) uint8, visited in a new random order each epoch."""
+    """Images (N, H, W, 3) uint8 with masks (N, H, W) uint8, visited in a new random order each epoch.
 
-    def __init__(self, images: np.ndarray, masks: np.ndarray, seed: int, name: str):
+    ``pseudo`` (N, H, W) uint8 are pseudo-labels beside the masks.
+    """
+
+    def __init__(self, images: np.ndarray, masks: np.ndarray, seed: int, name: str, pseudo: np.ndarray | None = None):
         self.images, self.masks = torch.from_numpy(images), torch.from_numpy(masks)
+        self.pseudo = None if pseudo is None else torch.from_numpy(pseudo)
         self.seed, self.name = seed, name
         self.orders: dict[int, np.ndarray] = {}
 
@@ -65,18 +69,22 @@ class Batches(LabelledData):
 
     def __call__(self, step: int) -> Batch:
         """The batch of one step."""
-        x, y = zip(*(self._draw(stream, step) for stream in self.streams), strict=True)
-        x_u, _ = self._draw(self.unlabelled, step)
-        return Batch(x[0], y[0], x_u) if len(x) == 1 else Batch(torch.cat(x), torch.cat(y), x_u)
+        drawn = [self._draw(stream, step) for stream in self.streams]
+        x, maps = drawn[0] if len(drawn) == 1 else (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        x_u, maps_u = self._draw(self.unlabelled, step)
+        given = maps.shape[1] == maps_u.shape[1] == 2  # masks and pseudo-labels
+        return Batch(x, maps[:, 0], x_u, maps[:, 1] if given else None, maps_u[:, 1] if given else None)
 
     def _draw(self, stream: Stream, step: int) -> tuple[Tensor, Tensor]:
+        """Views (B, 3, h, w) of the step's images and of their masks, beside them any pseudo-labels (B, 1|2, h, w)."""
         pool, count = stream
         chosen = torch.tensor(pool.indices(step * count, count) if count else [], dtype=torch.long)
-        images, masks = pool.images.index_select(0, chosen), pool.masks.index_select(0, chosen)
+        kinds = [pool.masks] if pool.pseudo is None else [pool.masks, pool.pseudo]
+        images, maps = pool.images.index_select(0, chosen), [kind.index_select(0, chosen) for kind in kinds]
         size = (images.shape[1], images.shape[2])
         rng = generator(pool.seed, pool.name, "views", step)
         views = [draw_view(self.views, size, rng) for _ in range(count)]
-        return apply_views(images.to(self.device), masks.to(self.device), views, self.normalise)
+        return apply_views(images.to(self.device), torch.stack(maps, 1).to(self.device), views, self.normalise)
 
     def labelled(self, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
         pool, _ = self.streams[0]

@@ -20,6 +20,7 @@ from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Task
 from pipeline.learning.optim import make_optimiser
 from pipeline.learning.recipe import learner_class
+from pipeline.nets.batchnorm import require_sense
 from pipeline.nets.published import build, segmentation_module
 from pipeline.scoring.evaluation import EvaluateConfig
 from pipeline.stores.codes import EDGES
@@ -70,6 +71,8 @@ def _try_learner(params: Params, words: list[str]) -> None:
     kind = learner_class(_after(words, "--learner")[0])
     config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
     _check_weights(network.weights)
+    if "--base" not in words:
+        require_sense(network, config.batch_norm)
     fresh = network.model_copy(update={"weights": None})
     task = Task(["a", "b"], fresh.model_dump(mode="json"), lambda: build(fresh, 2), build(fresh, 2))
     for module in kind(config, task).players().values():

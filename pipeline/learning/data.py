@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from pipeline.core.errors import DataError
+from pipeline.core.progress import warn
 from pipeline.datasets.split import Split
 from pipeline.learning.batches import Batches, Pool, Stream
 from pipeline.learning.fit import FitConfig
@@ -23,62 +24,81 @@ def open_batches(
     *,
     seed: int,
     join: Path | None = None,
+    labels: Path | None = None,
     device: torch.device | str = "cpu",
 ) -> Batches:
-    """Batches of a split; the images of the label store ``join`` count as labelled, with pseudo-labels for masks.
+    """Batches of a split.
 
-    A true mask is read for labelled images only. Joined images without a single label are left out, so that a filter
-    that keeps nothing gives exactly the supervised training.
+    A true mask is read for labelled images only.
+
+    Args:
+        join: a label store whose images count as labelled, with pseudo-labels for masks. Images without a single label
+            are left out, so that a filter that keeps nothing gives exactly the supervised training.
+        labels: a label store that gives every training image a pseudo-label beside its mask, if it has one.
 
     Raises:
         DataError: no labelled pixel at all, or unlabelled images are wanted and there are none.
+        ArtefactError: a store that lacks training images, or is of another class list, size or split, or damaged.
     """
-    classes = len(images.class_names)
     names, masks = list(split.labelled), images.stack(split.labelled, "mask")
-    if not (masks < classes).any():
+    if not (masks < len(images.class_names)).any():
         raise DataError(
             f"{images.path}: the {len(names)} labelled images have no labelled pixel; expected some. Mend the masks."
         )
-    more, pseudo = _pseudo_labelled(join, split, images.class_names) if join else ([], masks[:0])
     if config.unlabelled and not split.unlabelled:
         raise DataError(
             "split: no unlabelled image, nothing to learn from beside the labelled ones. Add images, "
             "or run 'dvc repro evaluate@supervised' alone."
         )
-    others = split.unlabelled if config.unlabelled else []
-    blank = np.full((len(others), *images.size), IGNORE, np.uint8)
-    return Batches(
-        _streams(images, (names, masks), (more, pseudo), config, seed),
+    beside = _pseudo_labels(labels, names, split, images) if labels else None
+    joined = _informative(split.unlabelled, _pseudo_labels(join, split.unlabelled, split, images)) if join else None
+    batches = Batches(
+        _streams(images, (names, masks), joined or ([], masks[:0]), beside, config, seed),
         len(names),
-        (Pool(images.stack(others), blank, seed, "unlabelled"), config.unlabelled),
+        (_unlabelled(images, split, config, labels, seed), config.unlabelled),
         config.views,
         normalise,
-        classes,
+        len(images.class_names),
         device,
     )
+    for name, pixels in zip(images.class_names, batches.counts.per_class, strict=True):
+        if pixels == 0:
+            warn(f"class '{name}' is in no labelled image; it cannot be learned")
+    return batches
 
 
 Masked = tuple[list[str], np.ndarray]  # image ids and their masks (n, H, W) uint8
 
 
-def _streams(images: Images, true: Masked, pseudo: Masked, config: FitConfig, seed: int) -> list[Stream]:
+def _streams(
+    images: Images, true: Masked, joined: Masked, beside: np.ndarray | None, config: FitConfig, seed: int
+) -> list[Stream]:
     """One shuffled set of true and pseudo-labelled images, or, where params ask for it, a fixed number of each."""
-    if config.pseudo is None or not pseudo[0]:
-        true = true[0] + pseudo[0], np.concatenate([true[1], pseudo[1]])
-        return [(Pool(images.stack(true[0]), true[1], seed, "labelled"), config.batch)]
-    labelled, joined = (
-        Pool(images.stack(true[0]), true[1], seed, "labelled"),
-        Pool(images.stack(pseudo[0]), pseudo[1], seed, "joined"),
-    )
-    return [(labelled, config.batch - config.pseudo), (joined, config.pseudo)]
+    if config.pseudo is None or not joined[0]:
+        names, masks = true[0] + joined[0], np.concatenate([true[1], joined[1]])
+        return [(Pool(images.stack(names), masks, seed, "labelled", beside), config.batch)]
+    labelled = Pool(images.stack(true[0]), true[1], seed, "labelled", beside)
+    more = Pool(images.stack(joined[0]), joined[1], seed, "joined")
+    return [(labelled, config.batch - config.pseudo), (more, config.pseudo)]
 
 
-def _pseudo_labelled(path: Path, split: Split, class_names: list[str]) -> Masked:
-    """Unlabelled images in which the store labels something, and their pseudo-masks (n, H, W) uint8."""
+def _unlabelled(images: Images, split: Split, config: FitConfig, labels: Path | None, seed: int) -> Pool:
+    """The images of x_u: U, or L and U together; their true masks are never read."""
+    everyone = [*split.labelled, *split.unlabelled] if config.unlabelled_pool == "all" else list(split.unlabelled)
+    names = everyone if config.unlabelled else []
+    blank = np.full((len(names), *images.size), IGNORE, np.uint8)
+    pseudo = _pseudo_labels(labels, names, split, images) if labels else None
+    return Pool(images.stack(names), blank, seed, "unlabelled", pseudo)
+
+
+def _pseudo_labels(path: Path, names: list[str], split: Split, images: Images) -> np.ndarray:
+    """The labels (n, H, W) uint8 that a store gives to ``names``."""
     with Labels(path) as store:
-        store.require(split.unlabelled, class_names)
-        pairs = [(name, store.label(name)) for name in split.unlabelled]
-    kept = [(name, label) for name, label in pairs if (label != IGNORE).any()]
-    shape = tuple(pairs[0][1].shape) if pairs else (0, 0)
-    masks = np.stack([label for _, label in kept]) if kept else np.zeros((0, *shape), np.uint8)
-    return [name for name, _ in kept], masks
+        store.require(names, images.class_names, images.size, split.digest)
+        return np.stack([store.label(name) for name in names]) if names else np.zeros((0, *images.size), np.uint8)
+
+
+def _informative(names: list[str], masks: np.ndarray) -> Masked:
+    """Those images whose mask labels something."""
+    kept = (masks != IGNORE).any((1, 2))
+    return [name for name, keep in zip(names, kept, strict=True) if keep], masks[kept]

@@ -21,6 +21,7 @@ from pipeline.learning import checkpoint
 from pipeline.learning.batches import Batches
 from pipeline.learning.learner import Batch, Learner, Update
 from pipeline.learning.optim import OptimiserConfig, make_optimiser, set_rate
+from pipeline.nets.batchnorm import Mode, set_batch_norm
 from pipeline.views.weak import WeakViews
 
 ROWS = 100  # of a history file: means over equal parts of the training
@@ -32,17 +33,18 @@ class FitConfig(Section):
     steps: PositiveInt
     batch: PositiveInt  # labelled images a step
     unlabelled: NonNegativeInt = 0  # unlabelled images a step
+    unlabelled_pool: Literal["unlabelled", "all"] = "unlabelled"  # who they are: U, or L and U together
     pseudo: NonNegativeInt | None = None  # of `batch`, how many are joined images; null: one shuffled set
     optimiser: OptimiserConfig
     views: WeakViews = WeakViews()
+    batch_norm: Mode = "trained"  # or statistics: fixed affine parameters; or frozen: these and the statistics
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where CUDA has it, else float32
 
     @model_validator(mode="after")
     def _leaves_true_labels(self) -> Self:
         if self.pseudo is not None and self.pseudo >= self.batch:
             raise ValueError(f"pseudo {self.pseudo} is not below batch {self.batch}; leave room for true labels")
         return self
-
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where CUDA has it, else float32
 
 
 @dataclass
@@ -87,12 +89,14 @@ def fit(
         NonFiniteError: a loss or gradient is not finite; the update is not made.
         Stopped: SIGTERM or Ctrl-C arrived; a checkpoint of the last whole step is on disk.
     """
+    learner.train()
+    for module in learner.players().values():
+        set_batch_norm(module, config.batch_norm)
     optimisers = {player: make_optimiser(module, config.optimiser) for player, module in learner.players().items()}
     history = History(config.steps)
     first = _resume(folder, learner, optimisers, history, name)
     if first == 0:
         learner.begin(batches)  # type: ignore[arg-type]
-    learner.train()
     saved = monotonic()
     with Signals() as signals, Progress(name, config.steps, "step", first) as progress:
         for step in range(first, config.steps):

@@ -15,11 +15,16 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Batch:
-    """Weak views of one step: x_l (B, 3, H, W), y_l (B, H, W) int64 with 255 = ignore, x_u (U, 3, H, W), U may be 0."""
+    """Weak views of one step: x_l (B, 3, H, W), y_l (B, H, W) int64 with 255 = ignore, x_u (U, 3, H, W), U may be 0.
+
+    Where the stage is given a store of pseudo-labels, p_l (B, H, W) and p_u (U, H, W) are those of the same views.
+    """
 
     x_l: Tensor
     y_l: Tensor
     x_u: Tensor
+    p_l: Tensor | None = None
+    p_u: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,10 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def begin(self, data: LabelledData) -> None:
-        """Called once, before the first step of a fresh training; results belong into buffers."""
+        """Called once, before the first step of a fresh training; results belong into buffers.
+
+        The players are in training mode, and have to be again afterwards.
+        """
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         """One training step; ``t`` is the share of training done, 0..1."""

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipeline.learning.learner import PixelCounts
+
 IGNORE = 255
 EPS = 1e-12
 
@@ -39,3 +41,9 @@ def class_weights(share: Tensor, c: float) -> Tensor:
         share: p_k (C,), the share of class k among all pixels, void included.
     """
     return torch.where(share > 0, 1 / torch.log(c + share), 0.0)
+
+
+def class_share(counts: PixelCounts, share: str) -> Tensor:
+    """p_k (C,) float32: of all pixels, void included; or of the pixels of the images in which the class occurs."""
+    total = counts.total if share == "global" else counts.where_present.clip(min=1)
+    return torch.from_numpy(counts.per_class / total).float()

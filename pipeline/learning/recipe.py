@@ -14,6 +14,7 @@ from pipeline.core.errors import ArtefactError, ConfigError
 from pipeline.core.stage import Run
 from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Learner, Task
+from pipeline.nets.batchnorm import require_sense
 from pipeline.nets.published import Header, build, load_model, network_module, segmentation_module
 from pipeline.stores.images import Images
 from pipeline.views.weak import Normalise
@@ -64,6 +65,7 @@ class Recipe:
         raw: dict[str, Any] = run.section("network", dict[str, Any])
         module = segmentation_module(str(raw.get("name")))
         network = run.section("network", module.Config)
+        require_sense(network, config.batch_norm)
         mean, std = module.normalisation(network)
         task = Task(names, network.model_dump(mode="json"), lambda: build(network, len(names)))
         return cls(config, task, list(mean), list(std), None)

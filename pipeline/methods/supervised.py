@@ -14,10 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.core.progress import warn
 from pipeline.learning.fit import FitConfig
-from pipeline.learning.learner import Batch, LabelledData, Learner, PixelCounts, Task, Update
-from pipeline.learning.losses import class_weights, cross_entropy
+from pipeline.learning.learner import Batch, LabelledData, Learner, Task, Update
+from pipeline.learning.losses import class_share, class_weights, cross_entropy
 
 
 class Config(FitConfig):
@@ -25,12 +24,6 @@ class Config(FitConfig):
 
     weight_c: float | None = Field(default=1.1, gt=1)
     share: Literal["global", "present"] = "global"
-
-
-def class_share(counts: PixelCounts, share: str) -> Tensor:
-    """p_k (C,) float32: of all pixels, void included; or of the pixels of the images in which the class occurs."""
-    total = counts.total if share == "global" else counts.where_present.clip(min=1)
-    return torch.from_numpy(counts.per_class / total).float()
 
 
 class Supervised(Learner):
@@ -48,9 +41,6 @@ class Supervised(Learner):
         return {"net": self.net}
 
     def begin(self, data: LabelledData) -> None:
-        for name, pixels in zip(self.task.class_names, data.counts.per_class, strict=True):
-            if pixels == 0:
-                warn(f"class '{name}' is in no labelled image; it cannot be learned")
         if self.config.weight_c is not None:
             share = class_share(data.counts, self.config.share)
             self.weights.copy_(class_weights(share, self.config.weight_c))

@@ -26,7 +26,7 @@ def _evaluated(study: Study, name: str) -> Html:
         above = figure(pictures.classes(predicted, colours), method.name)
         below = figure(pictures.errors(predicted, truth), f"{percent(_wrong(predicted, truth))} % wrong")
         columns.append(tag("div", above, below, class_="pair"))
-    return _example(name, "columns", columns)
+    return example(name, "columns", columns)
 
 
 def _wrong(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -64,8 +64,9 @@ def _unlabelled(study: Study, item: Labelled, edges: np.ndarray, minimum: np.nda
         tiles.append(figure(pictures.classes(kept, colours), f"kept, {percent((kept != IGNORE).mean())} %"))
     if images.has_mask[images.index[item.stem]]:
         tiles.append(figure(pictures.classes(images.mask(item.stem), colours), "ground truth*"))
-    return _example(item.stem, "row", tiles)
+    return example(item.stem, "row", tiles)
 
 
-def _example(name: str, style: str, tiles: list[Html]) -> Html:
+def example(name: str, style: str, tiles: list[Html]) -> Html:
+    """One image's tiles under its name."""
     return tag("article", tag("h3", name), tag("div", *tiles, class_=f"tiles {style}", style=f"--n:{len(tiles)}"))

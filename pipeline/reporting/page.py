@@ -7,6 +7,7 @@ from pipeline.reporting import comparison, curves, gallery
 from pipeline.reporting.markup import Html, join, swatch, tag, text
 from pipeline.reporting.pictures import confidence_scale
 from pipeline.reporting.results import Study
+from pipeline.reporting.rounds import rounds
 
 FOLDER = Path(__file__).parent
 
@@ -31,6 +32,7 @@ def report(study: Study) -> str:
         "confusions": comparison.confusions(study),
         "evaluated": gallery.evaluated(study),
         "unlabelled": gallery.unlabelled(study),
+        "rounds": rounds(study),
         "confidence_scale": confidence_scale(),
     }
     return template.substitute({key: text(value) for key, value in parts.items()})

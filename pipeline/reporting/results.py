@@ -62,6 +62,7 @@ class Study:
     labels: Labels | None = None
     chosen: Chosen | None = None
     histories: list[History] = field(default_factory=list)
+    rounds: list[Labels] = field(default_factory=list)
 
     @property
     def baseline(self) -> Method:

@@ -136,8 +136,10 @@ class Labels:
             f"has {len(self.edges)} confidence edges; expected {len(EDGES)}",
         )
 
-    def require(self, stems: Sequence[str], class_names: Sequence[str]) -> None:
-        """Refuse a store of another class list, or one that lacks an image.
+    def require(
+        self, stems: Sequence[str], class_names: Sequence[str], size: Sequence[int] = (), split: str | None = None
+    ) -> None:
+        """Refuse a store of another class list, size (height, width) or split (digest), or one that lacks an image.
 
         Raises:
             ArtefactError: with the difference.
@@ -149,6 +151,16 @@ class Labels:
         if missing:
             found = f"lacks {len(missing)} of {len(stems)} images, such as '{missing[0]}'"
             raise ArtefactError(f"{self.path}: {found}; made from another split? Run 'dvc repro' to make it again.")
+        if split is not None and self.provenance.get("split", split) != split:
+            found = "labelled by a network of another split, which may have seen other true masks"
+            raise ArtefactError(f"{self.path}: {found}. Run 'dvc repro' to make it again.")
+        for stem in stems if len(size) else ():
+            found = self.sizes[self.index[stem]].tolist()
+            if found != [int(side) for side in size]:
+                raise ArtefactError(
+                    f"{self.path}: labels '{stem}' at {found}; expected {[int(side) for side in size]}. "
+                    "Run 'dvc repro' to make it from this data set."
+                )
 
     def label(self, stem: str) -> np.ndarray:
         """(h, w) uint8 of class ids, 255 = no label."""

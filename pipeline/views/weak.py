@@ -13,14 +13,18 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.core.params import Section
+from pipeline.core.params import Section, Size
 
 IGNORE = 255
 
 
 class WeakViews(Section):
-    """Scales are drawn from the list (papers often have a discrete set); ``shift`` is in pixels, both axes."""
+    """Scales are drawn from the list (papers often have a discrete set); ``shift`` is in pixels, both axes.
 
+    ``crop`` (height, width) is the size of a view, of the enlarged or reduced image; null: the image's own size.
+    """
+
+    crop: Size | None = None
     scales: list[Annotated[float, Field(ge=0.1, le=10)]] = Field(default=[1.0], min_length=1)
     flip: float = Field(default=0.5, ge=0, le=1)
     shift: int = Field(default=2, ge=0, le=32)
@@ -29,8 +33,9 @@ class WeakViews(Section):
 @dataclass(frozen=True)
 class View:
     """What one image goes through: the window (top, left, height, width) of the source that is resized to ``zoomed``
-    and pasted at ``corner`` (row, column) of the canvas, mirrored or not."""
+    and pasted at ``corner`` (row, column) of the canvas (height, width), mirrored or not."""
 
+    canvas: tuple[int, int]
     window: tuple[int, int, int, int]
     zoomed: tuple[int, int]
     corner: tuple[int, int]
@@ -43,13 +48,19 @@ def draw_view(config: WeakViews, size: tuple[int, int], rng: np.random.Generator
     room = rng.random(2)
     shift = rng.integers(-config.shift, config.shift + 1, 2)
     mirrored = bool(rng.random() < config.flip)
-    if scale >= 1:
-        window = [round(side / scale) for side in size]
-        corner = [int(r * (side - w + 1)) for r, side, w in zip(room, size, window, strict=True)]
-        return View((*corner, *window), size, (int(shift[0]), int(shift[1])), mirrored)  # type: ignore[arg-type]
-    zoomed = [round(side * scale) for side in size]
-    corner = [int(r * (side - z + 1) + d) for r, side, z, d in zip(room, size, zoomed, shift, strict=True)]
-    return View((0, 0, *size), tuple(zoomed), tuple(corner), mirrored)  # type: ignore[arg-type]
+    canvas = config.crop or size
+    rows, columns = (_along(*axis, scale) for axis in zip(size, canvas, room, shift.tolist(), strict=True))
+    window = (rows[0], columns[0], rows[1], columns[1])
+    return View(canvas, window, (rows[2], columns[2]), (rows[3], columns[3]), mirrored)
+
+
+def _along(side: int, canvas: int, room: float, shift: int, scale: float) -> tuple[int, int, int, int]:
+    """One axis: the window's first pixel and length, its length when resized, and where on the canvas it begins."""
+    zoomed = round(side * scale)
+    if zoomed >= canvas:
+        window = min(side, round(canvas / scale))
+        return int(room * (side - window + 1)), window, canvas, shift
+    return 0, side, zoomed, int(room * (canvas - zoomed + 1) + shift)
 
 
 class Normalise:
@@ -71,17 +82,18 @@ class Normalise:
 
 
 def apply_views(images: Tensor, masks: Tensor, views: list[View], normalise: Normalise) -> tuple[Tensor, Tensor]:
-    """Images (B, H, W, 3) uint8 and masks (B, H, W) uint8 -> x (B, 3, H, W) normalised and y (B, H, W) int64."""
-    x = normalise.colour.expand(images.shape).clone()
-    y = torch.full_like(masks, IGNORE)
+    """Images (B, H, W, 3) uint8 and masks (B, K, H, W) uint8 -> x (B, 3, h, w) normalised and y (B, K, h, w) int64."""
+    canvas = views[0].canvas if views else tuple(images.shape[1:3])
+    x = normalise.colour.expand(len(images), *canvas, 3).clone()
+    y = torch.full((*masks.shape[:2], *canvas), IGNORE, dtype=torch.uint8, device=masks.device)
     for index, view in enumerate(views):
         top, left, height, width = view.window
         rows, columns = slice(top, top + height), slice(left, left + width)
-        image, mask = images[index, rows, columns].permute(2, 0, 1), masks[index, rows, columns]
+        image, mask = images[index, rows, columns].permute(2, 0, 1), masks[index, :, rows, columns]
         if view.zoomed != (height, width):
             image, mask = _zoomed(image, view.zoomed), _nearest(mask, view.zoomed)
         if view.mirrored:
-            image, mask = image.flip(2), mask.flip(1)
+            image, mask = image.flip(2), mask.flip(2)
         _paste(x[index].permute(2, 0, 1), image, view.corner)
         _paste(y[index], mask, view.corner)
     return normalise(x), y.long()
@@ -95,8 +107,8 @@ def _zoomed(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _nearest(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """(h, w) uint8 -> ``size``, nearest."""
-    return F.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]
+    """(K, h, w) uint8 -> (K, *size), nearest."""
+    return F.interpolate(mask[None], size, mode="nearest-exact")[0]
 
 
 def _paste(canvas: Tensor, content: Tensor, corner: tuple[int, int]) -> None:

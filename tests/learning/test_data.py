@@ -8,7 +8,7 @@ from pipeline.datasets.split import Split
 from pipeline.learning.data import open_batches
 from pipeline.learning.fit import FitConfig
 from pipeline.stores.images import Images
-from pipeline.stores.labels import Labelled
+from pipeline.stores.labels import Labelled, write_labels
 from pipeline.views.weak import Normalise
 
 UNIT = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)
@@ -84,3 +84,72 @@ def test_unlabelled_images_are_wanted_but_there_are_none(images, split):
     bare = Split(0, split.labelled, [], split.validation, split.test, "test")
     with pytest.raises(DataError, match="no unlabelled image"):
         open_batches(images, bare, config(unlabelled=2), UNIT, seed=0)
+
+
+def test_labels_stand_beside_the_masks_and_true_masks_of_unlabelled_images_are_never_read(images, split, label_store):
+    training = [*split.labelled, *split.unlabelled]
+    items = [item for number, stem in enumerate(training) for item in constant([stem], number % 3)]
+    store = label_store([], items=items)
+    batches = open_batches(images, split, config(unlabelled=3), UNIT, seed=0, labels=store)
+    alone = open_batches(images, split, config(unlabelled=3), UNIT, seed=0)
+    batch, bare = batches(0), alone(0)
+    assert bare.p_l is None
+    assert bare.p_u is None
+    assert (batch.x_l == bare.x_l).all()
+    assert (batch.y_l == bare.y_l).all()
+    assert (batch.x_u == bare.x_u).all()
+    stack = {name: images.stack([name])[0].transpose(2, 0, 1) for name in training}
+    for x, p in [*zip(batch.x_l, batch.p_l, strict=True), *zip(batch.x_u, batch.p_u, strict=True)]:
+        (number,) = [n for n, name in enumerate(training) if np.abs(x.numpy() - stack[name]).max() < 0.01]
+        assert (p == number % 3).all()
+    assert (batches.unlabelled[0].masks == 255).all()
+
+
+@pytest.mark.parametrize(("who", "first"), [("unlabelled", 2), ("all", 0)])
+def test_who_the_unlabelled_images_are(images, split, who, first):
+    """``all``: the whole training set; a long epoch visits each of its images once."""
+    chosen = config(unlabelled=1, unlabelled_pool=who)
+    batches = open_batches(images, split, chosen, UNIT, seed=0)
+    training = images.ids[first:6]
+    seen = {tuple(batches(step).x_u[0].round().flatten().int().tolist()) for step in range(len(training))}
+    assert seen == {tuple(images.stack([name])[0].transpose(2, 0, 1).flatten().tolist()) for name in training}
+
+
+def test_labels_have_to_cover_labelled_images_too(images, split, label_store):
+    store = label_store([], items=constant(split.unlabelled, 0))
+    with pytest.raises(ArtefactError, match=r"labels.h5: lacks 2 of 2 images, such as 'i000'"):
+        open_batches(images, split, config(), UNIT, seed=0, labels=store)
+
+
+@pytest.mark.parametrize("option", ["join", "labels"])
+def test_a_store_labelled_after_another_split_is_refused(images, split, tmp_path, option):
+    """The same images, but a network that saw other true masks: its labels would leak them."""
+    path = tmp_path / "labels.h5"
+    other = Split(1, split.unlabelled, split.labelled, split.validation, split.test, "test")
+    items = constant([*split.labelled, *split.unlabelled], 0)
+    write_labels(path, items, images.class_names, "f" * 64, {"split": split.digest})
+    open_batches(images, split, config(), UNIT, seed=0, **{option: path})
+    write_labels(path, items, images.class_names, "f" * 64, {"split": other.digest})
+    with pytest.raises(ArtefactError, match=r"labels.h5: labelled by a network of another split"):
+        open_batches(images, split, config(), UNIT, seed=0, **{option: path})
+
+
+def test_labels_of_another_size_are_refused(images, split, label_store):
+    store = label_store([], items=constant([*split.labelled, *split.unlabelled], 0, (6, 8)))
+    with pytest.raises(ArtefactError, match=r"labels 'i000' at \[6, 8\]; expected \[12, 16\]"):
+        open_batches(images, split, config(), UNIT, seed=0, labels=store)
+
+
+def test_a_damaged_store_is_refused(images, split, label_store):
+    store = label_store([], items=constant([*split.labelled, *split.unlabelled], 0))
+    data = bytearray(store.read_bytes())
+    data[len(data) // 2] ^= 1
+    store.write_bytes(data)
+    with pytest.raises(ArtefactError, match=r"labels.h5"):
+        open_batches(images, split, config(), UNIT, seed=0, labels=store)
+
+
+def test_a_class_that_no_labelled_image_shows_is_named(images, split, capsys):
+    images.class_names = [*images.class_names, "tram"]
+    open_batches(images, split, config(), UNIT, seed=0)
+    assert "class 'tram' is in no labelled image; it cannot be learned" in capsys.readouterr().err

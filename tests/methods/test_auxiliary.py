@@ -9,9 +9,8 @@ from torch import nn
 
 from pipeline.learning.batches import count_pixels
 from pipeline.learning.learner import Batch, LabelledData, Task
-from pipeline.learning.losses import class_weights
+from pipeline.learning.losses import class_share, class_weights
 from pipeline.methods.auxiliary import AuxiliaryNetwork, Config, auxiliary_loss, balance
-from pipeline.methods.supervised import class_share
 
 CAMVID = {  # pixels of the 367 training masks; p and weights to the digits of the published statistics
     "sky": (10682767, 0.16845, 4.205, 5.282),

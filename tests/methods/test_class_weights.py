@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from pipeline.learning.learner import PixelCounts
-from pipeline.learning.losses import class_weights
-from pipeline.methods.supervised import class_share
+from pipeline.learning.losses import class_share, class_weights
 
 PIXELS = 367 * 360 * 480
 # pixels, images that contain it; p global, present; weights global with c = 1.10, 1.04, present with c = 1.10, 1.04

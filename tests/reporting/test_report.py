@@ -232,3 +232,33 @@ def test_starts_without_torch() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=Path(report.__file__).parents[1], check=False).returncode == 0
     )
+
+
+def write_round(path: Path, right: bool) -> None:
+    """Pseudo-labels of U and the validation images: the truth, or road everywhere."""
+    names = [*SPLIT.unlabelled, *VALIDATION]
+    masks = [scene(name)[1] if right else np.zeros(SIZE, np.uint8) for name in names]
+    items = [Labelled(name, mask, np.zeros(SIZE, np.uint8)) for name, mask in zip(names, masks, strict=True)]
+    write_labels(path, items, CLASSES)
+
+
+def test_rounds_of_pseudo_labels_are_measured_on_validation_images_and_shown_side_by_side(page, project) -> None:
+    """Road everywhere: right for road's share of the valid pixels, IoU the same for road and 0 for the other two."""
+    for name, right in (("first", False), ("second", True)):
+        write_round(project / f"data/{name}.h5", right)
+    text = page("supervised", options=["--rounds", "data/first.h5", "data/second.h5"])
+    section = text[text.index('<section id="rounds">') :]
+    truth = np.stack([scene(name)[1] for name in VALIDATION])
+    share = 100 * (truth == 0).sum() / (truth != 255).sum()
+    rows = re.findall(r'<tr><th scope="row">(.+?)</th>(.+?)</tr>', section)
+    assert [name for name, _ in rows] == ["first", "second"]
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for _, row in rows]
+    assert cells[0] == [f"{share / 3:.1f}", "", f"{share:.1f}"]
+    assert cells[1] == ["100.0", f"+{100 - share / 3:.1f}", "100.0"]
+    assert section.count("<figcaption>second") == len(examples(SPLIT.unlabelled))
+
+
+def test_a_round_of_other_images_is_refused(page, project) -> None:
+    write_labels(project / "data/first.h5", [], CLASSES)
+    with pytest.raises(ArtefactError, match=r"first.h5: lacks 14 of 14 images"):
+        page("supervised", options=["--rounds", "data/first.h5"])

@@ -31,6 +31,11 @@ SMALL = {
         "network": {"steps": 4, "batch": 2, "network": {"width": 0.1}, "optimiser": {"name": "adam", "lr": 0.001}},
         "retrain": {},
     },
+    "three_stage": {
+        "recipe": {"steps": 4, "batch": 2, "unlabelled": 2, "optimiser": {"name": "adamw", "lr": 0.01}},
+        "stage_2": {"branch": {"own_blocks": 2}},
+        "stage_3": {},
+    },
     "filter": {"threshold": 0.5},
     "evaluate": {},
     "runtime": {"device": "cpu", "threads": 1, "checkpoint_seconds": 0.01},

@@ -11,7 +11,8 @@ from torch.nn.functional import max_pool2d, pad
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.params import Params
-from pipeline.views.weak import Normalise, View, WeakViews, apply_views, draw_view
+from pipeline.views.weak import Normalise, View, WeakViews, draw_view
+from pipeline.views.weak import apply_views as apply_to_maps
 
 IDENTITY = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)  # uint8 values as they are
 SIZE = (24, 32)
@@ -22,7 +23,13 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def whole(size: tuple[int, int] = SIZE) -> View:
-    return View((0, 0, *size), size, (0, 0), False)
+    return View(size, (0, 0, *size), size, (0, 0), False)
+
+
+def apply_views(images: Tensor, masks: Tensor, views: list[View], normalise: Normalise) -> tuple[Tensor, Tensor]:
+    """With one map an image."""
+    x, y = apply_to_maps(images, masks[:, None], views, normalise)
+    return x, y[:, 0]
 
 
 def blocks(count: int = 1, side: int = 4, classes: int = 5) -> Tensor:
@@ -77,7 +84,7 @@ def test_image_and_mask_move_alike(scale: float) -> None:
 def test_a_mirrored_view_is_a_mirror() -> None:
     masks = blocks(1, side=1)
     images = torch.from_numpy(rng().integers(0, 256, (1, *SIZE, 3), np.uint8))
-    x, y = apply_views(images, masks, [View((0, 0, *SIZE), SIZE, (0, 0), True)], IDENTITY)
+    x, y = apply_views(images, masks, [View(SIZE, (0, 0, *SIZE), SIZE, (0, 0), True)], IDENTITY)
     assert (y == masks.flip(2)).all()
     torch.testing.assert_close(x, images.flip(2).permute(0, 3, 1, 2).float(), rtol=0, atol=1e-4)
 
@@ -85,7 +92,7 @@ def test_a_mirrored_view_is_a_mirror() -> None:
 @pytest.mark.parametrize("corner", [(0, 0), (2, -1), (-2, 2), (1, 0), (0, -2)])
 def test_a_shift_moves_both_and_fills_with_nothing(corner: tuple[int, int]) -> None:
     masks = blocks(1, side=1)
-    x, y = apply_views(coded(masks), masks, [View((0, 0, *SIZE), SIZE, corner, False)], IDENTITY)
+    x, y = apply_views(coded(masks), masks, [View(SIZE, (0, 0, *SIZE), SIZE, corner, False)], IDENTITY)
     expected = torch.full(SIZE, 255, dtype=torch.int64)
     for row in range(SIZE[0]):
         for column in range(SIZE[1]):
@@ -129,7 +136,7 @@ def test_a_larger_scale_is_a_window_that_fills_the_canvas(scale: float, window: 
 def test_doubling_by_hand() -> None:
     """A 2x2 window at double size: each id becomes a 2x2 block."""
     masks = torch.tensor([[[0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2]]], dtype=torch.uint8)
-    y = apply_views(coded(masks), masks, [View((1, 1, 2, 2), (4, 4), (0, 0), False)], IDENTITY)[1]
+    y = apply_views(coded(masks), masks, [View((4, 4), (1, 1, 2, 2), (4, 4), (0, 0), False)], IDENTITY)[1]
     assert y[0].tolist() == [[2, 2, 3, 3], [2, 2, 3, 3], [3, 3, 0, 0], [3, 3, 0, 0]]
 
 
@@ -161,8 +168,48 @@ def test_shifts_and_flips_are_drawn_evenly() -> None:
 def test_each_image_has_its_own_view_and_inputs_stay() -> None:
     masks = blocks(2)
     before = masks.clone()
-    views = [whole(), View((0, 0, *SIZE), SIZE, (0, 0), True)]
+    views = [whole(), View(SIZE, (0, 0, *SIZE), SIZE, (0, 0), True)]
     y = apply_views(coded(masks), masks, views, IDENTITY)[1]
     assert (y[0] == masks[0]).all()
     assert (y[1] == masks[1].flip(1)).all()
     assert (masks == before).all()
+
+
+def test_several_maps_of_an_image_move_alike() -> None:
+    masks, others = blocks(3, side=1), blocks(3, side=2).flip(0)
+    views = [draw_view(WeakViews(scales=[0.8, 1.7]), SIZE, rng(seed)) for seed in range(3)]
+    both = apply_to_maps(coded(masks), torch.stack([masks, others], 1), views, IDENTITY)[1]
+    assert torch.equal(both[:, 0], apply_views(coded(masks), masks, views, IDENTITY)[1])
+    assert torch.equal(both[:, 1], apply_views(coded(masks), others, views, IDENTITY)[1])
+
+
+def test_a_crop_is_a_piece_of_the_image_as_it_is() -> None:
+    config = WeakViews(crop=(8, 16), flip=0, shift=0)
+    masks = blocks(1, side=1)
+    corners = set()
+    for seed in range(200):
+        view = draw_view(config, SIZE, rng(seed))
+        x, y = apply_views(coded(masks), masks, [view], IDENTITY)
+        top, left, height, width = view.window
+        corners.add((top, left))
+        assert (height, width) == (8, 16)
+        assert x.shape == (1, 3, 8, 16)
+        assert torch.equal(y[0], masks[0, top : top + 8, left : left + 16].long())
+    assert {top for top, _ in corners} == set(range(17))
+    assert {left for _, left in corners} == set(range(17))
+
+
+@pytest.mark.parametrize(("scale", "window"), [(0.5, (16, 32)), (1.5, (5, 11)), (0.25, (24, 32))])
+def test_a_crop_of_a_scaled_image(scale: float, window: tuple[int, int]) -> None:
+    """A view of 8 x 16 of the image at half size shows 16 x 32 of its pixels; at a quarter all of it, padded."""
+    view = draw_view(WeakViews(crop=(8, 16), scales=[scale], flip=0, shift=0), SIZE, rng())
+    assert view.window[2:] == window
+    y = apply_views(coded(blocks()), blocks(), [view], IDENTITY)[1]
+    assert (y != 255).sum() == (8 * 16 if scale > 0.25 else 6 * 8)
+
+
+def test_a_crop_larger_than_the_image_is_padded() -> None:
+    view = draw_view(WeakViews(crop=(30, 40), flip=0, shift=0), SIZE, rng())
+    x, y = apply_views(coded(blocks()), blocks(), [view], IDENTITY)
+    assert x.shape == (1, 3, 30, 40)
+    assert (y != 255).sum() == SIZE[0] * SIZE[1]
