@@ -36,12 +36,14 @@ class Config(FitConfig):
     ``lambda_1`` and ``lambda_2`` weigh eqs. (1) and (3); 0 is the ablation without consistency (CR), without task 2
     (T2). ``strong: null`` is the one without strong augmentation (SA), ``branch.own_blocks: 2`` in stage 3 the one
     without N2, ``decay: [[0, 0]]`` the one without averaging (EMA). ``decay`` lists from which share of the training
-    which decay holds. ``weight_c`` is as in methods/supervised.py; null, the paper's: all classes weigh alike.
+    which decay holds. ``ramp`` is the share over which ``lambda_1`` rises from 0: the paper has none, but its networks
+    begin pretrained; the first targets of a teacher that begins at random are noise. ``weight_c`` is as in methods/supervised.py; null, the paper's: all classes weigh alike.
     """
 
     unlabelled_pool: Literal["unlabelled", "all"] = "all"
     lambda_1: NonNegativeFloat = 0.5
     lambda_2: NonNegativeFloat = 0.5
+    ramp: Share = 0.0
     branch: BranchConfig = BranchConfig()
     strong: StrongViews | None = StrongViews()
     decay: list[From] = Field(default=[(0, 0.99), (1 / 3, 0.995), (2 / 3, 0.9975), (5 / 6, 0.999)])
@@ -97,7 +99,8 @@ class ThreeStage(Learner):
             assert batch.p_l is not None and batch.p_u is not None, "eq. (3) needs pseudo-masks: give --labels"
             pseudo = torch.cat([batch.p_l, strong.labels(batch.p_u)])  # B y^
             terms["pl"] = cross_entropy(branch, pseudo)  # (3)
-        weights = {"seg": 1.0, "con": self.config.lambda_1, "pl": self.config.lambda_2}
+        lambda_1 = self.config.lambda_1 * min(1.0, t / self.config.ramp if self.config.ramp else 1.0)
+        weights = {"seg": 1.0, "con": lambda_1, "pl": self.config.lambda_2}
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()  # (4), (5)
         yield Update("student", loss, {name: term.detach() for name, term in terms.items()})
         self.teacher.update(self.student.net, decay_at(t, self.config.decay))

@@ -75,15 +75,15 @@ def with_branch(net: nn.Module, network: dict[str, Any], config: BranchConfig, c
 
 def residual_block(inputs: int, outputs: int, stride: int, rate: int) -> nn.Sequential:
     """conv6: x (B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
-    units = [Bottleneck(inputs, outputs, stride, rate)]
-    units += [Bottleneck(outputs, outputs, 1, rate) for _ in range(UNITS - 1)]
+    units = [Bottleneck(inputs, outputs, stride, rate, conv(inputs, outputs, 1, stride))]
+    units += [Bottleneck(outputs, outputs, 1, rate, nn.Identity()) for _ in range(UNITS - 1)]
     return nn.Sequential(*units)
 
 
 class Bottleneck(nn.Module):
-    """1x1, dilated 3x3, 1x1 and a skip connection, which is a 1x1 where the shape changes; no batch norm."""
+    """1x1, dilated 3x3, 1x1 and a skip connection, which is a 1x1 in the first of a block; no batch norm."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, rate: int):
+    def __init__(self, inputs: int, outputs: int, stride: int, rate: int, skip: nn.Module):
         super().__init__()
         planes = max(1, outputs // 4)
         self.body = nn.Sequential(
@@ -93,7 +93,7 @@ class Bottleneck(nn.Module):
             nn.ReLU(inplace=True),
             conv(planes, outputs, 1),
         )
-        self.skip = nn.Identity() if inputs == outputs and stride == 1 else conv(inputs, outputs, 1, stride)
+        self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.relu(self.body(x) + self.skip(x))
