@@ -50,12 +50,15 @@ def open_batches(
             "split: no unlabelled image, nothing to learn from beside the labelled ones. Add images, "
             "or run 'dvc repro evaluate@supervised' alone."
         )
-    beside = _pseudo_labels(labels, names, split, images) if labels else None
-    joined = _informative(split.unlabelled, _pseudo_labels(join, split.unlabelled, split, images)) if join else None
+    void = (masks == IGNORE).all(0) if config.fixed_void else np.zeros(images.size, bool)
+    beside = _pseudo_labels(labels, names, split, images, void) if labels else None
+    joined = (
+        _informative(split.unlabelled, _pseudo_labels(join, split.unlabelled, split, images, void)) if join else None
+    )
     batches = Batches(
         _streams(images, (names, masks), joined or ([], masks[:0]), beside, config, seed),
         len(names),
-        (_unlabelled(images, split, config, labels, seed), config.unlabelled),
+        (_unlabelled(images, split, config, labels, void, seed), config.unlabelled),
         config.views,
         normalise,
         len(images.class_names),
@@ -82,20 +85,23 @@ def _streams(
     return [(labelled, config.batch - config.pseudo), (more, config.pseudo)]
 
 
-def _unlabelled(images: Images, split: Split, config: FitConfig, labels: Path | None, seed: int) -> Pool:
+def _unlabelled(
+    images: Images, split: Split, config: FitConfig, labels: Path | None, void: np.ndarray, seed: int
+) -> Pool:
     """The images of x_u: U, or L and U together; their true masks are never read."""
     everyone = [*split.labelled, *split.unlabelled] if config.unlabelled_pool == "all" else list(split.unlabelled)
     names = everyone if config.unlabelled else []
     blank = np.full((len(names), *images.size), IGNORE, np.uint8)
-    pseudo = _pseudo_labels(labels, names, split, images) if labels else None
+    pseudo = _pseudo_labels(labels, names, split, images, void) if labels else None
     return Pool(images.stack(names), blank, seed, "unlabelled", pseudo)
 
 
-def _pseudo_labels(path: Path, names: list[str], split: Split, images: Images) -> np.ndarray:
-    """The labels (n, H, W) uint8 that a store gives to ``names``."""
+def _pseudo_labels(path: Path, names: list[str], split: Split, images: Images, void: np.ndarray) -> np.ndarray:
+    """The labels (n, H, W) uint8 that a store gives to ``names``, 255 where ``void`` (H, W) says so."""
     with Labels(path) as store:
         store.require(names, images.class_names, images.size, split.digest)
-        return np.stack([store.label(name) for name in names]) if names else np.zeros((0, *images.size), np.uint8)
+        stack = [np.where(void, np.uint8(IGNORE), store.label(name)) for name in names]
+    return np.stack(stack) if stack else np.zeros((0, *images.size), np.uint8)
 
 
 def _informative(names: list[str], masks: np.ndarray) -> Masked:

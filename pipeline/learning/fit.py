@@ -34,6 +34,7 @@ class FitConfig(Section):
     batch: PositiveInt  # labelled images a step
     unlabelled: NonNegativeInt = 0  # unlabelled images a step
     unlabelled_pool: Literal["unlabelled", "all"] = "unlabelled"  # who they are: U, or L and U together
+    fixed_void: bool = False  # pseudo-labels are void where every labelled mask is: under the camera's own car
     pseudo: NonNegativeInt | None = None  # of `batch`, how many are joined images; null: one shuffled set
     optimiser: OptimiserConfig
     views: WeakViews = WeakViews()

@@ -153,3 +153,13 @@ def test_a_class_that_no_labelled_image_shows_is_named(images, split, capsys):
     images.class_names = [*images.class_names, "tram"]
     open_batches(images, split, config(), UNIT, seed=0)
     assert "class 'tram' is in no labelled image; it cannot be learned" in capsys.readouterr().err
+
+
+def test_pixels_that_every_labelled_mask_leaves_void_can_be_void_in_pseudo_labels_too(images, split, label_store):
+    """The first row of every mask of the store is void, as the camera's own car is in road scenes."""
+    store = label_store([], items=constant([*split.labelled, *split.unlabelled], 1))
+    for fixed in (False, True):
+        batch = open_batches(images, split, config(unlabelled=2, fixed_void=fixed), UNIT, seed=0, labels=store)(0)
+        for p in (batch.p_l, batch.p_u):
+            assert (p[:, 0] == (255 if fixed else 1)).all()
+            assert (p[:, 1:] == 1).all()

@@ -44,20 +44,22 @@ def update(method: ThreeStage, given: Batch, t: float = 0.0):
     return next(iter(method.step(given, t)))
 
 
-def mean_ce(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(logits, target, ignore_index=255)
+def mean_ce(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    return F.cross_entropy(logits, target, weight, ignore_index=255)
 
 
-def test_eqs_1_to_4_without_strong_views():
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [1.0, 2.0, 5.0]])
+def test_eqs_1_to_4_without_strong_views(weights):
     """Every term from its definition: one mean over the labelled images for (2), over all images for (1) and (3)."""
     method, given = learner(**PLAIN, lambda_1=0.25, lambda_2=0.75), batch()
+    method.weights.copy_(torch.tensor(weights))
     twin = copy.deepcopy(method)
     found = update(method, given)
     x = torch.cat([given.x_l, given.x_u])
     segmented, branch = twin.student(x)
-    seg = mean_ce(segmented[:2], given.y_l)
-    con = mean_ce(segmented, most_likely(twin.teacher(x)))
-    pl = mean_ce(branch, torch.cat([given.p_l, given.p_u]))
+    seg = mean_ce(segmented[:2], given.y_l, twin.weights)
+    con = mean_ce(segmented, most_likely(twin.teacher(x)), twin.weights)
+    pl = mean_ce(branch, torch.cat([given.p_l, given.p_u]), twin.weights)
     torch.testing.assert_close(found.terms, {"seg": seg.detach(), "con": con.detach(), "pl": pl.detach()})
     torch.testing.assert_close(found.loss, seg + 0.25 * con + 0.75 * pl)
 
@@ -173,6 +175,13 @@ def test_the_teacher_has_no_gradient_and_follows_after_the_step():
     assert torch.equal(method.teacher.net.state_dict()[key], before[key])
     assert next(steps, None) is None
     torch.testing.assert_close(method.teacher.net.state_dict()[key], before[key] + 0.25)
+
+
+@pytest.mark.parametrize(("t", "weight"), [(0.0, 0.0), (0.1, 0.25), (0.2, 0.5), (0.9, 0.5)])
+def test_consistency_ramps_up(t, weight):
+    found = update(learner(lambda_1=0.5, lambda_2=0.25, ramp=0.2), batch(), t)
+    expected = found.terms["seg"] + weight * found.terms["con"] + 0.25 * found.terms["pl"]
+    torch.testing.assert_close(found.loss.detach(), expected)
 
 
 def test_the_published_network_is_the_teacher_without_branch_or_the_student():
