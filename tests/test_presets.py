@@ -93,7 +93,7 @@ STAGES = {
 @pytest.mark.parametrize("name", cells())
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if "auxiliary" not in stage])
 def test_every_cell_builds_what_the_stage_trains(name: str, stage: str, params: Callable[[str], Params]) -> None:
-    """On no device, so that ResNet-101 twelve times costs nothing. Stage 2 has 5.09 M more at 19 classes (Table VII)."""
+    """On no device, so that ResNet-101 twelve times costs nothing. Stage 2 has 5.09 M more at 19 classes."""
     read, words = params(name), STAGES[stage]
     kind = learner_class(words[words.index("--learner") + 1])
     first = words.index("--section") + 1

@@ -38,7 +38,7 @@ class Config(FitConfig):
     without N2, ``decay: [[0, 0]]`` the one without averaging (EMA). ``decay`` lists from which share of the training
     which decay holds. ``ramp`` is the share over which ``lambda_1`` rises from 0: the paper has none, but its networks
     begin pretrained; the first targets of a teacher that begins at random are noise. ``weight_c`` is as in
-    methods/supervised.py, for all three losses; null, the paper's: all classes weigh alike.
+    methods/supervised.py, for eq. (2); null, the paper's: all classes weigh alike.
     """
 
     unlabelled_pool: Literal["unlabelled", "all"] = "all"
@@ -95,11 +95,11 @@ class ThreeStage(Learner):
         target = most_likely(self.teacher(torch.cat([batch.x_l, batch.x_u])))  # f'(x); its statistics need it always
         if self.config.lambda_1:
             target = torch.cat([target[:labelled], strong.labels(target[labelled:])])  # B f'(x)
-            terms["con"] = cross_entropy(segmented, target, self.weights)  # (1)
+            terms["con"] = cross_entropy(segmented, target)  # (1)
         if self.config.lambda_2:
             assert batch.p_l is not None and batch.p_u is not None, "eq. (3) needs pseudo-masks: give --labels"
             pseudo = torch.cat([batch.p_l, strong.labels(batch.p_u)])  # B y^
-            terms["pl"] = cross_entropy(branch, pseudo, self.weights)  # (3)
+            terms["pl"] = cross_entropy(branch, pseudo)  # (3)
         lambda_1 = self.config.lambda_1 * min(1.0, t / self.config.ramp if self.config.ramp else 1.0)
         weights = {"seg": 1.0, "con": lambda_1, "pl": self.config.lambda_2}
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()  # (4), (5)

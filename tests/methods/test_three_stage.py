@@ -58,8 +58,8 @@ def test_eqs_1_to_4_without_strong_views(weights):
     x = torch.cat([given.x_l, given.x_u])
     segmented, branch = twin.student(x)
     seg = mean_ce(segmented[:2], given.y_l, twin.weights)
-    con = mean_ce(segmented, most_likely(twin.teacher(x)), twin.weights)
-    pl = mean_ce(branch, torch.cat([given.p_l, given.p_u]), twin.weights)
+    con = mean_ce(segmented, most_likely(twin.teacher(x)))
+    pl = mean_ce(branch, torch.cat([given.p_l, given.p_u]))
     torch.testing.assert_close(found.terms, {"seg": seg.detach(), "con": con.detach(), "pl": pl.detach()})
     torch.testing.assert_close(found.loss, seg + 0.25 * con + 0.75 * pl)
 
