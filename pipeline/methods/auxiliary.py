@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.core.errors import ConfigError
 from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
 from pipeline.learning.losses import IGNORE, class_weights
@@ -70,7 +71,8 @@ class AuxiliaryNetwork(Learner):
 
     def __init__(self, config: Config, task: Task):
         super().__init__()
-        assert task.base is not None, "the auxiliary network judges a trained one: give the stage --base"
+        if task.base is None:
+            raise ConfigError("--base: found none; expected the trained network that is judged. Name a model.")
         self.config, self.segmentation = config, task.base.requires_grad_(False)
         self.net = build(config.network, len(task.class_names))
         self.register_buffer("weights", torch.ones(len(task.class_names)))

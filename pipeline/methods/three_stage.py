@@ -17,6 +17,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, model_validator
 from torch import Tensor, nn
 
+from pipeline.core.errors import ConfigError
 from pipeline.learning.ema import Ema
 from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
@@ -97,7 +98,8 @@ class ThreeStage(Learner):
             target = torch.cat([target[:labelled], strong.labels(target[labelled:])])  # B f'(x)
             terms["con"] = cross_entropy(segmented, target)  # (1)
         if self.config.lambda_2:
-            assert batch.p_l is not None and batch.p_u is not None, "eq. (3) needs pseudo-masks: give --labels"
+            if batch.p_l is None or batch.p_u is None:
+                raise ConfigError("--labels: found none; expected pseudo-masks for eq. (3). Name a label store.")
             pseudo = torch.cat([batch.p_l, strong.labels(batch.p_u)])  # B y^
             terms["pl"] = cross_entropy(branch, pseudo)  # (3)
         lambda_1 = self.config.lambda_1 * min(1.0, t / self.config.ramp if self.config.ramp else 1.0)

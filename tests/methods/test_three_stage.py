@@ -7,6 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
+from pipeline.core.errors import ConfigError
 from pipeline.learning.learner import Batch, PixelCounts, Task, most_likely
 from pipeline.methods.three_stage import Config, ThreeStage, decay_at
 from pipeline.nets.dsnet import Config as DSNet
@@ -125,7 +126,7 @@ def test_without_consistency_or_task_2_the_other_terms_remain():
     bare = Batch(given.x_l, given.y_l, given.x_u)
     assert set(update(learner(lambda_1=0), given).terms) == {"seg", "pl"}
     assert set(update(learner(lambda_2=0), bare).terms) == {"seg", "con"}
-    with pytest.raises(AssertionError, match="needs pseudo-masks"):
+    with pytest.raises(ConfigError, match="--labels: found none"):
         update(learner(), bare)
 
 

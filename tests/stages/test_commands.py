@@ -98,6 +98,35 @@ def test_train_label_predict_and_refuse_missing_and_damaged_inputs(workplace, ru
     assert len(list((workplace / "masks").iterdir())) == 6
 
 
+STAGE_2 = "--learner pipeline.methods.three_stage.ThreeStage --section three_stage.recipe three_stage.stage_2"
+STAGE_2 += " --out models/s2.safetensors --history s2.csv"
+
+
+def test_stage_2_learns_from_a_store_and_refuses_one_of_another_split(workplace, run_stage):
+    """Whatever is wrong with --labels is said before the first step, and nothing is written."""
+    assert run_stage("fit", *FIT.split()).code == 0
+    assert run_stage("label", "--model", "models/m.safetensors", "--out", "data/labels/m.h5").code == 0
+    params = {**SMALL, "seed": 1}
+    write(workplace, params)
+    assert run_stage("split").code == 0
+    other = run_stage("fit", *STAGE_2.split(), "--labels", "data/labels/m.h5")
+    assert (other.code, other.err.count("\n")) == (4, 1)
+    assert "data/labels/m.h5: labelled by a network of another split" in other.err
+    missing = run_stage("fit", *STAGE_2.split(), "--labels", "data/labels/none.h5")
+    assert "data/labels/none.h5: no such file" in missing.err
+    without = run_stage("fit", *STAGE_2.split())
+    assert (without.code, "Traceback" in without.err) == (2, False)
+    assert "--labels" in without.err
+    assert not list((workplace / "models").glob("s2*"))
+
+    write(workplace, SMALL)
+    assert run_stage("split").code == 0
+    done = run_stage("fit", *STAGE_2.split(), "--labels", "data/labels/m.h5")
+    assert done.code == 0, done.err
+    assert "con" in done.out + done.err
+    assert (workplace / "s2.csv").read_text().startswith("step,rate,loss,seg,con,pl\n")
+
+
 def test_kill_and_resume_gives_the_same_bytes(workplace, run_stage, stage_command):
     write(workplace, {**SMALL, "supervised": {**SMALL["supervised"], "steps": 100}})
     assert run_stage("fit", *FIT.split()).code == 0
