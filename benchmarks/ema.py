@@ -1,6 +1,6 @@
 """One update of an averaged teacher: fused, against a loop over the parameters, as most published code has it.
 
-    python -m benchmarks.ema
+python -m benchmarks.ema
 """
 
 import argparse
@@ -48,7 +48,9 @@ def main() -> None:
     results = [measure(name, args.rounds) for name in NETWORKS]
     print("\n".join(result.line() for result in results))
     environment = {**describe(), "threads": args.threads, "rounds": args.rounds}
-    args.out.write_text(json.dumps({"environment": environment, "results": [r.plain() for r in results]}, indent=1) + "\n")
+    args.out.write_text(
+        json.dumps({"environment": environment, "results": [r.plain() for r in results]}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

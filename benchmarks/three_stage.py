@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,16 @@ ABLATIONS = {
 KEYS = ("miou", "mean_accuracy", "pixel_accuracy", "boundary_iou", "ece")
 
 
-def one(folder: Path, preset: Path, seed: int, variant: str, settings: list[str], role: str) -> None:
-    """One seed of one variant: both trainings, and the scores of every stage."""
+def one(folder: Path, preset: Path, seed: int, variant: str, settings: list[str], role: str, through: int) -> None:
+    """One seed of one variant: trainings as far as stage ``through``, and the scores of every stage until there."""
     here = folder / variant.replace(" ", "_") / str(seed)
     if variant != "full":
         share(folder / "full" / str(seed), here)
     params = YAML(typ="safe").load(preset.read_text())
     for assignment in [f"seed={seed}", *settings, *ABLATIONS[variant]]:
         override(params, assignment)
-    run(here, params, ["three_stage-3"], role)
-    for model in STAGES.values():
+    run(here, params, [f"three_stage-{through}"], role)
+    for model in list(STAGES.values())[:through]:
         evaluate(here, model, role)
 
 
@@ -63,12 +64,12 @@ def collect(folder: Path, variants: list[str], seeds: list[int]) -> dict[str, An
         scores = {
             stage: [json.loads((here / f"{seed}/metrics/{model}.json").read_text()) for seed in seeds]
             for stage, model in STAGES.items()
+            if (here / f"{seeds[-1]}/metrics/{model}.json").exists()
         }
         result[variant] = {
             stage: {key: spread([row[key] for row in rows]) for key in KEYS} for stage, rows in scores.items()
         }
-        steps = ("S1", "S2"), ("S2", "S3"), ("S1", "S3")
-        for before, after in steps:
+        for before, after in combinations(scores, 2):
             pairs = zip(scores[before], scores[after], strict=True)
             result[variant][f"{after} - {before}"] = spread([b["miou"] - a["miou"] for a, b in pairs])
         seconds = [{p.name: float(p.read_text()) for p in sorted((here / f"{s}/done").iterdir())} for s in seeds]
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--preset", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=["full"], choices=list(ABLATIONS))
+    parser.add_argument("--through", type=int, choices=(2, 3), default=3, help="the last stage of ablations")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--role", choices=("test", "validation"), default="test", help="what is scored")
@@ -90,16 +92,20 @@ def main() -> None:
     preset = ROOT / f"presets/{args.preset}.yaml"
     with ThreadPoolExecutor(args.jobs) as pool:
         for group in (["full"], [v for v in args.variants if v != "full"]):  # an ablation needs the full one's stage 1
-            todo = [(seed, variant) for variant in group for seed in args.seeds]
-            list(pool.map(lambda item: one(args.folder, preset, *item, args.set, args.role), todo))
+            todo = [(seed, variant, args.set, args.role) for variant in group for seed in args.seeds]
+            last = 3 if group == ["full"] else args.through
+            list(pool.map(lambda item, last=last: one(args.folder, preset, *item, last), todo))  # type: ignore[misc]
     settings = [entry for entry in args.set if not entry.startswith("dataset.root")]
     head = {"preset": args.preset, "seeds": args.seeds, "role": args.role, "set": settings, "jobs": args.jobs}
     result = {**head, "machine": describe(), **collect(args.folder, args.variants, args.seeds)}
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
     for variant in args.variants:
-        means = ", ".join(f"{s} {100 * result[variant][s]['miou']['mean']:.1f}" for s in STAGES)
-        print(f"{variant:12} {means}  {result[variant]['S3']['miou']['values']}")
+        scores = {stage: result[variant][stage]["miou"] for stage in STAGES if stage in result[variant]}
+        print(
+            f"{variant:12}",
+            {s: (round(100 * v["mean"], 1), [round(100 * x, 1) for x in v["values"]]) for s, v in scores.items()},
+        )
 
 
 if __name__ == "__main__":
