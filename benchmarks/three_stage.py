@@ -94,7 +94,7 @@ def main() -> None:
         for group in (["full"], [v for v in args.variants if v != "full"]):  # an ablation needs the full one's stage 1
             todo = [(seed, variant, args.set, args.role) for variant in group for seed in args.seeds]
             last = 3 if group == ["full"] else args.through
-            list(pool.map(lambda item, last=last: one(args.folder, preset, *item, last), todo))  # type: ignore[misc]
+            list(pool.map(lambda item, last=last: one(args.folder, preset, *item, last), todo))
     settings = [entry for entry in args.set if not entry.startswith("dataset.root")]
     head = {"preset": args.preset, "seeds": args.seeds, "role": args.role, "set": settings, "jobs": args.jobs}
     result = {**head, "machine": describe(), **collect(args.folder, args.variants, args.seeds)}
