@@ -35,7 +35,7 @@ def main() -> None:
         params = Params(args.params)
         problems += section_problems(params, args.graph)
         data = look_at(open_source(params.section("dataset", DatasetConfig)), read_runtime(params).workers)
-        problems += data_problems(params, data)
+        problems += data_problems(params, data, args.graph)
     except UserError as error:
         problems += str(error).splitlines()
     problems = list(dict.fromkeys(problems))

@@ -41,8 +41,7 @@ def batches() -> Batches:
     others, _ = scenes(6, 1)
     pseudo = masks.roll(1, 2).numpy(), masks.flip(0).numpy()  # wrong here and there, as predictions are
     labelled = Pool(images.numpy(), masks.numpy(), 0, "labelled", pseudo[0])
-    blank = torch.full((6, 32, 48), 255, dtype=torch.uint8).numpy()
-    unlabelled = Pool(others.numpy(), blank, 0, "unlabelled", pseudo[1])
+    unlabelled = Pool(others.numpy(), pseudo[1], 0, "unlabelled")
     normalise = Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     return Batches([(labelled, 2)], 6, (unlabelled, 2), WeakViews(scales=[0.8, 1.0, 1.3]), normalise, 3)
 

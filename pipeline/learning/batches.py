@@ -50,7 +50,7 @@ class Batches(LabelledData):
         labelled: streams whose images make x_l and y_l. The first holds the images with true masks, and behind these,
             where both are one shuffled set, images with pseudo-labels for masks.
         true: how many images carry a true mask; only these count for class weights.
-        unlabelled: the stream of x_u.
+        unlabelled: the stream of x_u; where the labelled images have pseudo-labels, its masks are such, too.
     """
 
     def __init__(
@@ -72,8 +72,9 @@ class Batches(LabelledData):
         drawn = [self._draw(stream, step) for stream in self.streams]
         x, maps = drawn[0] if len(drawn) == 1 else (torch.cat(parts) for parts in zip(*drawn, strict=True))
         x_u, maps_u = self._draw(self.unlabelled, step)
-        given = maps.shape[1] == maps_u.shape[1] == 2  # masks and pseudo-labels
-        return Batch(x, maps[:, 0], x_u, maps[:, 1] if given else None, maps_u[:, 1] if given else None)
+        if maps.shape[1] == 1:
+            return Batch(x, maps[:, 0], x_u)
+        return Batch(x, maps[:, 0], x_u, maps[:, 1], maps_u[:, 0])
 
     def _draw(self, stream: Stream, step: int) -> tuple[Tensor, Tensor]:
         """Views (B, 3, h, w) of the step's images and of their masks, beside them any pseudo-labels (B, 1|2, h, w)."""

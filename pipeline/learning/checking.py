@@ -92,14 +92,16 @@ def _check_weights(weights: str | None) -> None:
         )
 
 
-def data_problems(params: Params, data: Catalogue) -> list[str]:
-    """What the split and the filter would refuse of these images; warnings are said."""
+def data_problems(params: Params, data: Catalogue, graph: Path) -> list[str]:
+    """What the split, the filter and the trainings would refuse of these images; warnings are said."""
     problems = []
     try:
         split = divide(data, params.section("split", SplitConfig), params.section("seed", Seed))
         for warning in split.warnings:
             warn(warning)
         say(f"split: {split.summary()}")
+        if not split.unlabelled:
+            problems += _without_unlabelled(params, graph)
     except UserError as error:
         problems += str(error).splitlines()
     try:
@@ -107,6 +109,17 @@ def data_problems(params: Params, data: Catalogue) -> list[str]:
     except UserError as error:
         problems += str(error).splitlines()
     return problems
+
+
+def _without_unlabelled(params: Params, graph: Path) -> list[str]:
+    """The trainings that need unlabelled images, which the split does not leave."""
+    commands = [shlex.split(str(stage["cmd"])) for stage in _stages(graph)]
+    sections = [_after(words, "--section") for words in commands if "--learner" in words]
+    wanting = [keys[-1] for keys in sections if any(params.raw(f"{key}").get("unlabelled") for key in keys)]
+    if not wanting:
+        return []
+    found = f"split: no unlabelled image; expected some for {', '.join(wanting)}"
+    return [f"{found}. Add images, label fewer, or run 'dvc repro evaluate@supervised' alone."]
 
 
 def _after(words: list[str], option: str) -> list[str]:

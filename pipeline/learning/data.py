@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.core.errors import DataError
+from pipeline.core.errors import ArtefactError, DataError
 from pipeline.core.progress import warn
 from pipeline.datasets.split import Split
 from pipeline.learning.batches import Batches, Pool, Stream
@@ -88,20 +88,36 @@ def _streams(
 def _unlabelled(
     images: Images, split: Split, config: FitConfig, labels: Path | None, void: np.ndarray, seed: int
 ) -> Pool:
-    """The images of x_u: U, or L and U together; their true masks are never read."""
+    """The images of x_u, U or L and U together, with pseudo-labels or void; their true masks are never read."""
     everyone = [*split.labelled, *split.unlabelled] if config.unlabelled_pool == "all" else list(split.unlabelled)
     names = everyone if config.unlabelled else []
-    blank = np.full((len(names), *images.size), IGNORE, np.uint8)
-    pseudo = _pseudo_labels(labels, names, split, images, void) if labels else None
-    return Pool(images.stack(names), blank, seed, "unlabelled", pseudo)
+    if labels:
+        maps = _pseudo_labels(labels, names, split, images, void)
+        if names and (maps == IGNORE).all():
+            warn(f"{labels}: labels no pixel of the training images; nothing is learned from it")
+    else:
+        maps = np.full((len(names), *images.size), IGNORE, np.uint8)
+    return Pool(images.stack(names), maps, seed, "unlabelled")
 
 
 def _pseudo_labels(path: Path, names: list[str], split: Split, images: Images, void: np.ndarray) -> np.ndarray:
     """The labels (n, H, W) uint8 that a store gives to ``names``, 255 where ``void`` (H, W) says so."""
     with Labels(path) as store:
         store.require(names, images.class_names, images.size, split.digest)
-        stack = [np.where(void, np.uint8(IGNORE), store.label(name)) for name in names]
+        stack = [np.where(void, np.uint8(IGNORE), _known(store, name)) for name in names]
     return np.stack(stack) if stack else np.zeros((0, *images.size), np.uint8)
+
+
+def _known(store: Labels, name: str) -> np.ndarray:
+    """The label of one image, every id in it a class or void."""
+    label = store.label(name)
+    wrong = label[(label >= len(store.class_names)) & (label != IGNORE)]
+    if len(wrong):
+        raise ArtefactError(
+            f"{store.path}: image '{name}' is labelled {wrong[0]}; expected ids below {len(store.class_names)}, or "
+            f"{IGNORE}. Run 'dvc repro' to make it again."
+        )
+    return label
 
 
 def _informative(names: list[str], masks: np.ndarray) -> Masked:

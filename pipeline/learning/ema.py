@@ -5,29 +5,31 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from pipeline.nets.batchnorm import BATCH_NORMS, Mode, set_batch_norm
 
 
 class Ema(nn.Module):
     """A copy of ``student`` that follows it: theta' <- decay theta' + (1 - decay) theta (Tarvainen & Valpola 2017).
 
-    The copy has no gradients and is in evaluation mode, whatever the learner's. Its batch norms are the exception: with
-    ``own_statistics`` they are in training mode with the learner, and their running statistics are those of what the
-    teacher itself sees. A student that sees strong views would teach it statistics that fit no image at prediction.
-    Without, they never change, as is right where the student's are frozen.
+    The copy has no gradients and is in evaluation mode, whatever the learner's. Its batch norms are the exception: they
+    are in training mode with the learner, but for those that ``batch_norm`` freezes, and their running statistics are
+    those of what the teacher itself sees. A student that sees strong views would teach it statistics that fit no image
+    at prediction.
     """
 
-    def __init__(self, student: nn.Module, own_statistics: bool = True):
+    def __init__(self, student: nn.Module, batch_norm: Mode = "trained"):
         super().__init__()
         self.net = copy.deepcopy(student).requires_grad_(False)
-        self.own_statistics = own_statistics
+        self.batch_norm: Mode = batch_norm
         self.train(False)
 
     def train(self, mode: bool = True) -> Self:
         super().train(False)
         for module in self.net.modules():
-            if isinstance(module, _BatchNorm):
-                module.train(mode and self.own_statistics)
+            if isinstance(module, BATCH_NORMS):
+                module.train(mode)
+        set_batch_norm(self.net, self.batch_norm)
         return self
 
     @torch.no_grad()

@@ -159,13 +159,17 @@ def _precision(precision: str, device: torch.device) -> AbstractContextManager[A
 
 @contextmanager
 def _enough_values() -> Iterator[None]:
-    """Say what to do where batch norm would see a single value (batch 1 of tiny images)."""
+    """Say what to do where batch norm would see a single value, or a network nothing at all."""
     try:
         yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
+    except (ValueError, RuntimeError) as error:
+        if "more than 1 value per channel" in str(error):
+            found = "batch: too small for batch norm at this image size; raise batch or dataset.size."
+        elif "Output size is too small" in str(error):
+            found = "views.crop or dataset.size: too small for this network; raise it."
+        else:
             raise
-        raise ConfigError("batch: too small for batch norm at this image size; raise batch or dataset.size.") from error
+        raise ConfigError(found) from error
 
 
 def _save(

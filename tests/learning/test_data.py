@@ -102,7 +102,7 @@ def test_labels_stand_beside_the_masks_and_true_masks_of_unlabelled_images_are_n
     for x, p in [*zip(batch.x_l, batch.p_l, strict=True), *zip(batch.x_u, batch.p_u, strict=True)]:
         (number,) = [n for n, name in enumerate(training) if np.abs(x.numpy() - stack[name]).max() < 0.01]
         assert (p == number % 3).all()
-    assert (batches.unlabelled[0].masks == 255).all()
+    assert (alone.unlabelled[0].masks == 255).all()
 
 
 @pytest.mark.parametrize(("who", "first"), [("unlabelled", 2), ("all", 0)])
@@ -163,3 +163,15 @@ def test_pixels_that_every_labelled_mask_leaves_void_can_be_void_in_pseudo_label
         for p in (batch.p_l, batch.p_u):
             assert (p[:, 0] == (255 if fixed else 1)).all()
             assert (p[:, 1:] == 1).all()
+
+
+def test_a_label_that_is_no_class_is_refused(images, split, label_store):
+    store = label_store([], items=constant([*split.labelled, *split.unlabelled], 50))
+    with pytest.raises(ArtefactError, match=r"labels.h5: image 'i000' is labelled 50; expected ids below 3, or 255"):
+        open_batches(images, split, config(), UNIT, seed=0, labels=store)
+
+
+def test_a_store_without_a_single_label_is_warned_of(images, split, label_store, capsys):
+    store = label_store([], items=constant([*split.labelled, *split.unlabelled], 255))
+    open_batches(images, split, config(unlabelled=1), UNIT, seed=0, labels=store)
+    assert "labels no pixel of the training images" in capsys.readouterr().err

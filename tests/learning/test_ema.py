@@ -52,7 +52,7 @@ def test_statistics_are_those_of_what_the_teacher_sees():
 
 
 def test_frozen_statistics_stay():
-    teacher = Ema(nn.Sequential(nn.BatchNorm2d(1)), own_statistics=False).train()
+    teacher = Ema(nn.Sequential(nn.BatchNorm2d(1)), "frozen").train()
     teacher(torch.full((2, 1, 4, 4), 3.0))
     assert teacher.net[0].running_mean.item() == 0
 
@@ -72,7 +72,7 @@ def test_it_shares_no_memory_with_the_student():
 
 
 def test_dropout_stays_off_and_nothing_has_a_gradient():
-    teacher = Ema(network(), own_statistics=False)
+    teacher = Ema(network(), "frozen")
     nn.ModuleList([teacher]).train()
     before = copy.deepcopy(teacher.state_dict())
     x = torch.randn(2, 3, 8, 8)

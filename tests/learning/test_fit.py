@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.core.errors import NonFiniteError
+from pipeline.core.errors import ConfigError, NonFiniteError
 from pipeline.core.stage import Stopped
 from pipeline.learning.fit import FitConfig, History, fit
 from pipeline.learning.learner import Batch, Learner, Update
+from pipeline.nets.segnet import SegNet
 
 
 def config(steps: int, **optimiser) -> FitConfig:
@@ -155,3 +156,64 @@ def test_history_is_means_over_equal_parts():
 def test_the_last_two_checkpoints_are_kept(tmp_path):
     fit(Two(), batches, config(6), seed=0, folder=tmp_path, checkpoint_seconds=1e-9)
     assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["step-00000005.pt", "step-00000006.pt"]
+
+
+class Normed(Learner):
+    """A network with batch norm in its row of blocks and in its head."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        row = nn.ModuleList([nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))])
+        self.net = SegNet(row, Head())
+
+    def players(self):
+        return {"net": self.net}
+
+    def step(self, batch, t):
+        yield Update("net", self.net(torch.randn(2, 3, 4, 4) + 3).square().mean())
+
+
+class Head(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+
+    def forward(self, features):
+        return self.layers(features[-1])
+
+
+@pytest.mark.parametrize(
+    ("mode", "statistics", "affine"), [("trained", True, True), ("statistics", True, False), ("frozen", False, False)]
+)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_batch_norm_of_the_row_is_trained_or_frozen_as_asked_and_the_head_s_always_trained(
+    tmp_path, mode, statistics, affine, stopped
+):
+    """Also after a training was stopped and goes on."""
+    chosen = config(4).model_copy(update={"batch_norm": mode})
+    if stopped:
+
+        def stumble(step):
+            if step == 2:
+                raise KeyboardInterrupt
+            return batches(step)
+
+        with pytest.raises(KeyboardInterrupt):
+            fit(Normed(), stumble, chosen, seed=0, folder=tmp_path, checkpoint_seconds=0)
+    learner = Normed()
+    fit(learner, batches, chosen, seed=0, folder=tmp_path)
+    row, head = learner.net.blocks[0][1], learner.net.head.layers[0]
+    assert bool(row.running_mean.abs().sum() > 0) == statistics
+    assert bool((row.weight != 1).any()) == affine
+    assert head.running_mean.abs().sum() > 0
+    assert (head.weight != 1).any()
+
+
+def test_a_view_too_small_for_the_network_is_a_sentence(tmp_path):
+    class Small(Normed):
+        def step(self, batch, t):
+            yield Update("net", nn.AvgPool2d(2)(self.net(torch.randn(2, 3, 1, 1))).mean())
+
+    with pytest.raises(ConfigError, match=r"views.crop or dataset.size: too small"):
+        fit(Small(), batches, config(1), seed=0, folder=tmp_path)

@@ -114,7 +114,7 @@ def test_one_joint_student_forward_and_one_teacher_forward_a_step(changes):
         for block in net.blocks:
             block.register_forward_hook(lambda _, args, out, name=name: calls.append((name, len(out))))
         net.head.register_forward_hook(lambda _, args, out, name=name: calls.append((name, len(out))))
-    method.student.head.register_forward_hook(lambda _, args, out: calls.append(("branch", len(out))))
+    method.student.own_head.register_forward_hook(lambda _, args, out: calls.append(("branch", len(out))))
     for found in method.step(given, 0.0):
         found.loss.backward()
     parts = len(method.student.net.blocks) + 1
@@ -146,6 +146,16 @@ def test_frozen_statistics_are_the_teacher_s_too():
     before = method.teacher.net.blocks[0][0][1].running_mean.clone()
     update(method, batch())
     assert torch.equal(method.teacher.net.blocks[0][0][1].running_mean, before)
+    assert method.teacher.net.head.taps[0][1].running_mean.abs().sum() > 0  # a new head's are its own
+
+
+def test_unlabelled_images_are_no_afterthought():
+    for changes in ({"unlabelled": 0}, {"unlabelled": None}):
+        with pytest.raises(ValidationError):
+            learner(**changes)
+    raw = {"steps": 1, "batch": 1, "optimiser": {"lr": 0.1}}
+    with pytest.raises(ValidationError, match="unlabelled"):
+        Config.model_validate(raw)
 
 
 def moved(module: torch.nn.Module) -> bool:
@@ -215,9 +225,3 @@ def test_classes_weigh_alike_unless_asked():
     assert plain.weights.tolist() == [1, 1, 1]
     expected = [1 / torch.tensor(2.0).log(), 1 / torch.tensor(1.2).log(), 0]
     assert weighted.weights.tolist() == pytest.approx([float(v) for v in expected])
-
-
-def test_the_composition_of_a_batch_is_explicit():
-    """Batch composition is explicit: n labelled and n of L and U."""
-    assert len(update(learner(batch=1, unlabelled=4), batch(1, 4)).terms) == 3
-    assert Config.model_fields["unlabelled_pool"].default == "all"

@@ -5,16 +5,17 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import ConfigError
-from pipeline.nets import deeplabv3plus, dsnet
+from pipeline.nets import deeplabv2, deeplabv3plus, dsnet
 from pipeline.nets.branch import BranchConfig, TwoBranches, with_branch
 
 NETWORKS = {
     "dsnet": dsnet.Config(width=0.25, blocks=[1, 1, 1, 1]),
+    "deeplabv2": deeplabv2.Config(encoder="resnet18", layout="torchvision"),
     "deeplabv3plus": deeplabv3plus.Config(
         encoder="resnet18", output_stride=16, aspp_channels=8, low_channels=4, decoder_channels=8, aspp_rates=(1, 2)
     ),
 }
-MODULES = {"dsnet": dsnet, "deeplabv3plus": deeplabv3plus}
+MODULES = {"deeplabv2": deeplabv2, "dsnet": dsnet, "deeplabv3plus": deeplabv3plus}
 
 
 def grown(name: str = "dsnet", classes: int = 3, **branch: float) -> TwoBranches:
@@ -36,7 +37,7 @@ def test_any_row_of_blocks_can_have_a_branch(name, own):
     x = torch.randn(2, 3, 64, 96)
     first, second = net(x)
     assert first.shape == second.shape == (2, 3, 64, 96)
-    assert len(net.blocks) == own - 1
+    assert len(net.own_blocks) == own - 1
     assert not torch.equal(first, second)
 
 
@@ -56,16 +57,16 @@ def test_the_branch_s_loss_reaches_the_shared_blocks_and_no_other(own):
     shared = len(net.net.blocks) - (own - 1)
     assert [moved(block) for block in net.net.blocks] == [True] * shared + [False] * (own - 1)
     assert not moved(net.net.head)
-    assert moved(net.head)
-    assert all(moved(block) for block in net.blocks)
+    assert moved(net.own_head)
+    assert all(moved(block) for block in net.own_blocks)
 
 
 def test_the_network_s_loss_does_not_reach_the_branch():
     net = grown(own_blocks=2)
     net(torch.randn(2, 3, 64, 96))[0].square().mean().backward()
     assert moved(net.net)
-    assert not moved(net.blocks)
-    assert not moved(net.head)
+    assert not moved(net.own_blocks)
+    assert not moved(net.own_head)
 
 
 def test_an_own_block_is_three_bottlenecks_of_the_width_asked_for():
@@ -75,13 +76,13 @@ def test_an_own_block_is_three_bottlenecks_of_the_width_asked_for():
     assert net.net.features(torch.zeros(1, 3, 64, 64))[3].shape[1] == inputs
     first = inputs * planes + planes * planes * 9 + planes * outputs + inputs * outputs
     later = 2 * (outputs * planes + planes * planes * 9 + planes * outputs)
-    assert sum(p.numel() for p in net.blocks.parameters()) == first + later
-    assert net.blocks[0](torch.zeros(1, inputs, 4, 4)).shape == (1, outputs, 2, 2)
-    assert not [m for m in net.blocks.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert sum(p.numel() for p in net.own_blocks.parameters()) == first + later
+    assert net.own_blocks[0](torch.zeros(1, inputs, 4, 4)).shape == (1, outputs, 2, 2)
+    assert not [m for m in net.own_blocks.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
 def test_own_weights_begin_as_small_normal_numbers():
-    weights = torch.cat([p.flatten() for p in grown("deeplabv3plus", own_blocks=2, width=1.0).blocks.parameters()])
+    weights = torch.cat([p.flatten() for p in grown("deeplabv3plus", own_blocks=2, width=1.0).own_blocks.parameters()])
     assert weights.std().item() == pytest.approx(0.01, rel=0.02)
     assert weights.mean().item() == pytest.approx(0, abs=1e-4)
 
@@ -89,6 +90,27 @@ def test_own_weights_begin_as_small_normal_numbers():
 def test_at_least_one_block_must_be_shared():
     with pytest.raises(ConfigError, match=r"branch.own_blocks: found 6; 'dsnet' has 5 blocks .* at most 5\."):
         grown(own_blocks=6)
+
+
+def test_the_branch_s_logits_are_enlarged_as_the_network_s_are():
+    """DeepLabv2 aligns corners, the others do not."""
+    x = torch.randn(1, 3, 64, 96)
+    for name, aligned in (("deeplabv2", True), ("dsnet", False)):
+        net = grown(name, own_blocks=1).eval()
+        small = net.own_head(net.net.features(x))
+        expected = nn.functional.interpolate(small, (64, 96), mode="bilinear", align_corners=aligned)
+        torch.testing.assert_close(net(x)[1], expected if small.shape[2:] != x.shape[2:] else small)
+
+
+def test_conv6_of_the_paper_is_dilated_by_4_and_keeps_the_size():
+    """Table VII: conv6 stands beside conv5, which at output stride 8 has rate 4 in every block."""
+    config = deeplabv2.Config()
+    with torch.device("meta"):
+        net = with_branch(deeplabv2.build(config, 19), config.model_dump(mode="json"), BranchConfig(own_blocks=2), 19)
+    rates = [m.dilation for m in net.own_blocks.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    strides = {m.stride for m in net.own_blocks.modules() if isinstance(m, nn.Conv2d)}
+    assert rates == [(4, 4)] * 3
+    assert strides == {(1, 1)}
 
 
 def test_shared_blocks_run_once():
