@@ -44,7 +44,7 @@ def main() -> None:
         config: FilterConfig = run.section("filter", FilterConfig)
         split = Split.load(args.split)
         images, labels = stack.enter_context(Images(args.images)), stack.enter_context(Labels(args.labels))
-        labels.require([*split.unlabelled, *split.validation], images.class_names, images.size, split.digest)
+        labels.require([*split.unlabelled, *split.validation], images, split.digest)
         minimum, effective = minimum_codes(config, images.class_names, labels.edges)
         histogram = measure(labels, images, split.validation)
         found = select(histogram, minimum)

@@ -43,7 +43,7 @@ def main() -> None:
         names = [*split.labelled, *split.unlabelled, *split.validation]
         shards = label_in_shards(predictor, images, names, run.scratch, run.name)
         with run.publishing(args.out) as aside:
-            provenance = {**predictor.provenance(), "split": split.digest}
+            provenance = {**predictor.provenance(), "images": images.identity, "split": split.digest}
             merge(aside, shards, images.class_names, run.fingerprint, provenance)
 
 

@@ -45,7 +45,7 @@ def inputs(args: argparse.Namespace) -> list[Path]:
 def study(args: argparse.Namespace, images: Images, labels: Labels | None, rounds: list[Labels]) -> Study:
     split = Split.load(args.split)
     for store in [*rounds, *([labels] if labels else [])]:
-        store.require([*split.unlabelled, *split.validation], images.class_names, images.size, split.digest)
+        store.require([*split.unlabelled, *split.validation], images, split.digest)
     methods = [read_method(args.metrics_folder, name, images, split) for name in args.methods]
     chosen = read_chosen(args.selection, args.metrics_folder, images.class_names) if args.selection else None
     return Study(images, split, methods, labels, chosen, [read_history(path) for path in args.history], rounds)

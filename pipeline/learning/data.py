@@ -103,7 +103,7 @@ def _unlabelled(
 def _pseudo_labels(path: Path, names: list[str], split: Split, images: Images, void: np.ndarray) -> np.ndarray:
     """The labels (n, H, W) uint8 that a store gives to ``names``, 255 where ``void`` (H, W) says so."""
     with Labels(path) as store:
-        store.require(names, images.class_names, images.size, split.digest)
+        store.require(names, images, split.digest)
         stack = [np.where(void, np.uint8(IGNORE), _known(store, name)) for name in names]
     return np.stack(stack) if stack else np.zeros((0, *images.size), np.uint8)
 

@@ -5,6 +5,7 @@
 attributes: schema, schema_version, complete, count, class_names (JSON), colours (JSON), ignore_index
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -75,6 +76,12 @@ class Images:
         expect(self.crc32.shape == (count, 2), path, f"its crc32 has the shape {self.crc32.shape}")
         self.index = {name: number for number, name in enumerate(self.ids)}
         expect(len(self.index) == count, path, "an id stands twice")
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the ids and checksums of all images, whatever their masks."""
+        pixels = self.crc32[:, 0].astype("<u4").tobytes()
+        return hashlib.sha256("\n".join(self.ids).encode() + pixels).hexdigest()
 
     def image(self, name: str) -> np.ndarray:
         """(H, W, 3) uint8."""

@@ -23,6 +23,7 @@ from pipeline.core.errors import ArtefactError
 from pipeline.core.files import published
 from pipeline.stores.codes import EDGES
 from pipeline.stores.hdf5 import IGNORE, add_image, crc, create, expect, open_checked, reading, text_attribute
+from pipeline.stores.images import Images
 
 SCHEMA, VERSION = "fewmask-labels", 1
 SHARD_SCHEMA = "fewmask-labels-shard"
@@ -136,31 +137,30 @@ class Labels:
             f"has {len(self.edges)} confidence edges; expected {len(EDGES)}",
         )
 
-    def require(
-        self, stems: Sequence[str], class_names: Sequence[str], size: Sequence[int] = (), split: str | None = None
-    ) -> None:
-        """Refuse a store of another class list, size (height, width) or split (digest), or one that lacks an image.
+    def require(self, stems: Sequence[str], images: Images, split: str) -> None:
+        """Refuse a store that lacks an image, or is of other images, another class list, size or split (a digest).
+
+        A store whose maker did not write down images or split is taken at its word.
 
         Raises:
             ArtefactError: with the difference.
         """
-        if list(class_names) != self.class_names:
-            found = f"labels the classes {self.class_names}; expected {list(class_names)}"
-            raise ArtefactError(f"{self.path}: {found}. Run 'dvc repro' to make it from this data set.")
+        names, size = list(images.class_names), [int(side) for side in images.size]
         missing = [stem for stem in stems if stem not in self.index]
-        if missing:
-            found = f"lacks {len(missing)} of {len(stems)} images, such as '{missing[0]}'"
-            raise ArtefactError(f"{self.path}: {found}; made from another split? Run 'dvc repro' to make it again.")
-        if split is not None and self.provenance.get("split", split) != split:
+        sizes = {tuple(self.sizes[self.index[stem]].tolist()) for stem in stems if stem in self.index} - {tuple(size)}
+        found = ""
+        if names != self.class_names:
+            found = f"labels the classes {self.class_names}; expected {names}"
+        elif missing:
+            found = f"lacks {len(missing)} of {len(stems)} images, such as '{missing[0]}'; made from another split?"
+        elif sizes:
+            found = f"labels images of {[list(other) for other in sorted(sizes)][:3]}; expected {size}"
+        elif self.provenance.get("images", images.identity) != images.identity:
+            found = f"made from other images than {images.path}, with the same ids"
+        elif self.provenance.get("split", split) != split:
             found = "labelled by a network of another split, which may have seen other true masks"
+        if found:
             raise ArtefactError(f"{self.path}: {found}. Run 'dvc repro' to make it again.")
-        for stem in stems if len(size) else ():
-            found = self.sizes[self.index[stem]].tolist()
-            if found != [int(side) for side in size]:
-                raise ArtefactError(
-                    f"{self.path}: labels '{stem}' at {found}; expected {[int(side) for side in size]}. "
-                    "Run 'dvc repro' to make it from this data set."
-                )
 
     def label(self, stem: str) -> np.ndarray:
         """(h, w) uint8 of class ids, 255 = no label."""

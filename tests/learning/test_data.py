@@ -136,7 +136,7 @@ def test_a_store_labelled_after_another_split_is_refused(images, split, tmp_path
 
 def test_labels_of_another_size_are_refused(images, split, label_store):
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 0, (6, 8)))
-    with pytest.raises(ArtefactError, match=r"labels 'i000' at \[6, 8\]; expected \[12, 16\]"):
+    with pytest.raises(ArtefactError, match=r"labels images of \[\[6, 8\]\]; expected \[12, 16\]"):
         open_batches(images, split, config(), UNIT, seed=0, labels=store)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.core.errors import ArtefactError
 from pipeline.stores.codes import EDGES
+from pipeline.stores.images import Images
 from pipeline.stores.labels import (
     SHARD_SCHEMA,
     Labelled,
@@ -153,14 +154,41 @@ def test_a_shard_is_not_taken_for_a_store_nor_a_store_for_a_shard(shards: list[P
         Labels(label_store(STEMS), SHARD_SCHEMA)
 
 
-def test_another_class_list_or_a_missing_image_is_told(label_store: Store) -> None:
-    with Labels(label_store(STEMS)) as store:
-        store.require(["d", "a"], ["sky", "road", "car"])
-        with pytest.raises(
-            ArtefactError, match=r"labels the classes \['sky', 'road', 'car'\]; expected \['sky', 'road'\]"
-        ):
-            store.require(STEMS, ["sky", "road"])
-        with pytest.raises(ArtefactError, match="labels the classes"):
-            store.require(STEMS, ["road", "sky", "car"])
-        with pytest.raises(ArtefactError, match="lacks 2 of 3 images, such as 'x'"):
-            store.require(["a", "x", "y"], ["sky", "road", "car"])
+def test_what_a_store_was_made_from_is_compared(
+    label_store: Store, image_store: Callable[..., Path], tmp_path: Path
+) -> None:
+    with Images(image_store()) as images:
+        stems = images.ids[:3]
+        with Labels(label_store(stems)) as store:
+            store.require(stems[1:], images, "a split")
+            with pytest.raises(ArtefactError, match="lacks 2 of 3 images, such as 'x'"):
+                store.require([stems[0], "x", "y"], images, "a split")
+            for names in (["sky", "road"], ["road", "sky", "car"]):
+                images.class_names = names
+                with pytest.raises(ArtefactError, match=r"labels the classes \['sky', 'road', 'car'\]; expected \["):
+                    store.require(stems, images, "a split")
+        images.class_names = ["sky", "road", "car"]
+        provenance = {"images": images.identity, "split": "a split"}
+        others = {"images": "made from other images than .*images.h5", "split": "by a network of another split"}
+        for key, told in others.items():
+            path = tmp_path / f"made_{key}.h5"
+            items = [Labelled(stem, np.zeros((12, 16), np.uint8), np.zeros((12, 16), np.uint8)) for stem in stems]
+            write_labels(path, items, images.class_names, "", provenance)
+            with Labels(path) as store:
+                store.require(stems, images, "a split")
+            write_labels(path, items, images.class_names, "", {**provenance, key: "another"})
+            with Labels(path) as store, pytest.raises(ArtefactError, match=told):
+                store.require(stems, images, "a split")
+
+
+def test_images_are_told_apart_by_their_pixels_and_not_by_their_masks(
+    image_store: Callable[..., Path], image_rows: Callable[..., Any]
+) -> None:
+    rows = image_rows()
+    identities = []
+    for number, kind in enumerate(("as it is", "mask", "image")):
+        name, role, image, mask = rows[0]
+        changed = (name, role, image ^ (kind == "image"), mask.clip(0, 1) if kind == "mask" else mask)
+        with Images(image_store(f"{number}.h5", [changed, *rows[1:]])) as images:
+            identities.append(images.identity)
+    assert identities[0] == identities[1] != identities[2]
