@@ -14,7 +14,7 @@ def fit_image(image: Image.Image, config: FilesConfig) -> Image.Image:
     if config.size is None:
         return image
     if config.fit == "pad":
-        height, width = _inside((image.height, image.width), config.size)
+        height, width = fit_extent((image.height, image.width), config)
         canvas = Image.new("RGB", config.size[::-1], PADDING)
         canvas.paste(image.resize((width, height), Image.Resampling.BILINEAR))
         return canvas
@@ -28,12 +28,26 @@ def fit_mask(ids: np.ndarray, config: FilesConfig) -> np.ndarray:
         return ids
     extent: Extent = (ids.shape[0], ids.shape[1])
     if config.fit == "pad":
-        height, width = _inside(extent, config.size)
+        height, width = fit_extent(extent, config)
         canvas = np.full(config.size, IGNORE, np.uint8)
         canvas[:height, :width] = _nearest(ids, (height, width))
         return canvas
     block = _block(extent, config)
     return majority(ids, *block) if block else _nearest(ids, config.size)
+
+
+def fit_extent(extent: Extent, config: FilesConfig) -> Extent:
+    """How much of ``config.size``, at the top left, an image of ``extent`` fills; the rest is padding.
+
+    On a canvas it stays as it is, or is shrunk until it fits, its aspect kept.
+    """
+    if config.size is None:
+        return extent
+    if config.fit != "pad":
+        return config.size
+    scale = min(1.0, *(room / side for room, side in zip(config.size, extent, strict=True)))
+    height, width = (max(1, round(side * scale)) for side in extent)
+    return height, width
 
 
 def majority(ids: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -59,13 +73,6 @@ def _block(extent: Extent, config: FilesConfig) -> Extent | None:
     rows, rest = divmod(extent[0], config.size[0])
     columns, remainder = divmod(extent[1], config.size[1])
     return None if rest or remainder else (rows, columns)
-
-
-def _inside(extent: Extent, canvas: Extent) -> Extent:
-    """The extent on the canvas: as it is, or shrunk until it fits, its aspect kept."""
-    scale = min(1.0, *(room / side for room, side in zip(canvas, extent, strict=True)))
-    height, width = (max(1, round(side * scale)) for side in extent)
-    return height, width
 
 
 def _nearest(ids: np.ndarray, size: Extent) -> np.ndarray:

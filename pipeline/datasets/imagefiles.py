@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pipeline.core.errors import DataError, raise_all
-from pipeline.datasets.fitting import fit_image, fit_mask
+from pipeline.datasets.fitting import Extent, fit_extent, fit_image, fit_mask
 from pipeline.datasets.sources import IGNORE, FilesConfig, PublicConfig, Sample
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -79,6 +79,16 @@ def read_image(path: Path, config: FilesConfig) -> np.ndarray:
     return np.asarray(fit_image(image, config))
 
 
+def read_extent(path: Path, config: FilesConfig) -> Extent:
+    """How much of an image at the working size is image, by its header alone: (height, width) at the top left.
+
+    Raises:
+        DataError: not an image, or too large.
+    """
+    (width, height), _ = _upright(path, config.max_pixels)
+    return fit_extent((height, width), config)
+
+
 def read_mask(
     path: Path, image: Path, config: FilesConfig, lookup: np.ndarray, colours: np.ndarray | None
 ) -> np.ndarray:
@@ -139,10 +149,15 @@ def _scaled(path: Path, image: Image.Image, config: FilesConfig) -> Image.Image:
     return Image.fromarray((deep / 257).clip(0, 255).round().astype(np.uint8))
 
 
+def _upright(path: Path, max_pixels: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height of an image, turned upright and as they are stored."""
+    with _opened(path, max_pixels) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
+        return image.size[::-1] if turned else image.size, image.size
+
+
 def _check_same_size(path: Path, mask: Image.Image, image: Path, max_pixels: int) -> None:
-    with _opened(image, max_pixels) as other:
-        stored = other.size
-        upright = stored[::-1] if other.getexif().get(ExifTags.Base.Orientation) in TURNED else stored
+    upright, stored = _upright(image, max_pixels)
     if mask.size == upright:
         return
     hint = " The image's EXIF orientation turns it; turn the mask too." if mask.size == stored else ""

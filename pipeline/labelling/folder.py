@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline.core.errors import DataError, raise_all
 from pipeline.core.files import published
 from pipeline.core.progress import Progress, warn
+from pipeline.datasets.fitting import fit_extent, fit_image
 from pipeline.datasets.imagefiles import SUFFIXES, list_images, read_image
 from pipeline.datasets.sources import FilesConfig
 from pipeline.nets.predict import Predictor
@@ -66,13 +67,14 @@ def _pictures(
 def predict_image(predictor: Predictor, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Image (H, W, 3) uint8 of any size -> class ids (H, W) uint8 and largest probability (H, W) float32.
 
-    The network sees the image at the size it was trained on; its probabilities are brought back to the image's size
-    one class at a time, so that memory does not grow with the number of classes.
+    The network sees the image at the size it was trained on, stretched or padded as then; its probabilities are brought
+    back to the image's size one class at a time, so that memory does not grow with the number of classes.
     """
-    height, width = predictor.header.size
-    small = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-    probabilities = predictor.probabilities(small[None])[0]
-    size = (image.shape[0], image.shape[1])
+    header, size = predictor.header, (image.shape[0], image.shape[1])
+    config = FilesConfig(root="", size=(header.size[0], header.size[1]), fit="pad" if header.padded else "stretch")
+    height, width = fit_extent(size, config)
+    small = np.array(fit_image(Image.fromarray(image), config))
+    probabilities = predictor.probabilities(small[None])[0, :, :height, :width]
     best, label = (
         _enlarged(probabilities[0], size),
         torch.zeros(size, dtype=torch.uint8, device=probabilities.device),

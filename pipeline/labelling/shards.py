@@ -9,6 +9,7 @@ from torch import Tensor
 from pipeline.core.progress import Progress, say
 from pipeline.nets.predict import BATCH, Predictor
 from pipeline.stores.codes import EDGES, encode
+from pipeline.stores.hdf5 import IGNORE
 from pipeline.stores.images import Images
 from pipeline.stores.labels import Labelled, shard_is_good, write_shard
 
@@ -36,10 +37,14 @@ def label_in_shards(predictor: Predictor, images: Images, names: Sequence[str], 
 
 
 def label_batch(predictor: Predictor, images: Images, names: Sequence[str]) -> list[Labelled]:
-    """Label a few images at once."""
-    labels, confidences = predictor(images.stack(names))
-    codes = encode(_numpy(confidences), EDGES)
-    return [Labelled(name, label, code) for name, label, code in zip(names, _numpy(labels), codes, strict=True)]
+    """Label a few images at once; padding gets no label, and confidence 0."""
+    labels, confidences = (_numpy(tensor) for tensor in predictor(images.stack(names)))
+    codes = encode(confidences, EDGES)
+    for name, label, code in zip(names, labels, codes, strict=True):
+        height, width = images.extent(name)
+        for array, outside in ((label, IGNORE), (code, 0)):
+            array[height:], array[:, width:] = outside, outside
+    return [Labelled(name, label, code) for name, label, code in zip(names, labels, codes, strict=True)]
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -17,12 +17,22 @@ from pipeline.views.weak import IGNORE, Normalise, WeakViews, apply_views, draw_
 class Pool:
     """Images (N, H, W, 3) uint8 with masks (N, H, W) uint8, visited in a new random order each epoch.
 
-    ``pseudo`` (N, H, W) uint8 are pseudo-labels beside the masks.
+    ``pseudo`` (N, H, W) uint8 are pseudo-labels beside the masks; ``extents`` say how much of each image, at the top
+    left, is not padding: by default all of it.
     """
 
-    def __init__(self, images: np.ndarray, masks: np.ndarray, seed: int, name: str, pseudo: np.ndarray | None = None):
+    def __init__(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        seed: int,
+        name: str,
+        pseudo: np.ndarray | None = None,
+        extents: Sequence[tuple[int, int]] | None = None,
+    ):
         self.images, self.masks = torch.from_numpy(images), torch.from_numpy(masks)
         self.pseudo = None if pseudo is None else torch.from_numpy(pseudo)
+        self.extents = extents or [(images.shape[1], images.shape[2])] * len(images)
         self.seed, self.name = seed, name
         self.orders: dict[int, np.ndarray] = {}
 
@@ -79,12 +89,13 @@ class Batches(LabelledData):
     def _draw(self, stream: Stream, step: int) -> tuple[Tensor, Tensor]:
         """Views (B, 3, h, w) of the step's images and of their masks, beside them any pseudo-labels (B, 1|2, h, w)."""
         pool, count = stream
-        chosen = torch.tensor(pool.indices(step * count, count) if count else [], dtype=torch.long)
+        numbers = pool.indices(step * count, count) if count else []
+        chosen = torch.tensor(numbers, dtype=torch.long)
         kinds = [pool.masks] if pool.pseudo is None else [pool.masks, pool.pseudo]
         images, maps = pool.images.index_select(0, chosen), [kind.index_select(0, chosen) for kind in kinds]
         size = (images.shape[1], images.shape[2])
         rng = generator(pool.seed, pool.name, "views", step)
-        views = [draw_view(self.views, size, rng) for _ in range(count)]
+        views = [draw_view(self.views, size, rng, pool.extents[number]) for number in numbers]
         return apply_views(images.to(self.device), torch.stack(maps, 1).to(self.device), views, self.normalise)
 
     def labelled(self, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:

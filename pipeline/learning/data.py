@@ -79,9 +79,8 @@ def _streams(
     """One shuffled set of true and pseudo-labelled images, or, where params ask for it, a fixed number of each."""
     if config.pseudo is None or not joined[0]:
         names, masks = true[0] + joined[0], np.concatenate([true[1], joined[1]])
-        return [(Pool(images.stack(names), masks, seed, "labelled", beside), config.batch)]
-    labelled = Pool(images.stack(true[0]), true[1], seed, "labelled", beside)
-    more = Pool(images.stack(joined[0]), joined[1], seed, "joined")
+        return [(_pool(images, (names, masks), seed, "labelled", beside), config.batch)]
+    labelled, more = _pool(images, true, seed, "labelled", beside), _pool(images, joined, seed, "joined")
     return [(labelled, config.batch - config.pseudo), (more, config.pseudo)]
 
 
@@ -97,7 +96,12 @@ def _unlabelled(
             warn(f"{labels}: labels no pixel of the training images; nothing is learned from it")
     else:
         maps = np.full((len(names), *images.size), IGNORE, np.uint8)
-    return Pool(images.stack(names), maps, seed, "unlabelled")
+    return _pool(images, (names, maps), seed, "unlabelled")
+
+
+def _pool(images: Images, masked: Masked, seed: int, title: str, beside: np.ndarray | None = None) -> Pool:
+    names, masks = masked
+    return Pool(images.stack(names), masks, seed, title, beside, [images.extent(name) for name in names])
 
 
 def _pseudo_labels(path: Path, names: list[str], split: Split, images: Images, void: np.ndarray) -> np.ndarray:

@@ -86,8 +86,8 @@ class Recipe:
         }
         settings = {key: run.params.raw(key) for key in run.keys}
         published = {**network, "weights": None} if "weights" in network else network
-        size = [int(side) for side in images.size]
-        return Header(published, images.class_names, images.colours, self.mean, self.std, size, settings, provenance)
+        names, colours, size = images.class_names, images.colours, [int(side) for side in images.size]
+        return Header(published, names, colours, self.mean, self.std, size, settings, provenance, images.padded)
 
 
 def build_from(network: dict[str, Any], classes: int) -> torch.nn.Module:

@@ -37,6 +37,7 @@ class Header:
     size: list[int]  # height, width
     params: dict[str, Any]
     provenance: dict[str, Any]
+    padded: bool = False  # images were padded to the size, not stretched
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Model:
     if _digest(tensors) != metadata.get("digest") or _seal(metadata) != metadata.get("seal"):
         raise ArtefactError(f"{path}: damaged: its weights or header do not match their digest. {REMAKE}")
     try:
-        header = Header(**{name: json.loads(metadata[name]) for name in Header.__dataclass_fields__})
+        fields = Header.__dataclass_fields__.keys() & metadata.keys()
+        header = Header(**{name: json.loads(metadata[name]) for name in fields})
         section = network_module(header.network["name"]).Config.model_validate(header.network)
         net = build(section, len(header.class_names))
         net.load_state_dict(tensors)

@@ -61,7 +61,8 @@ def _unlabelled(study: Study, item: Labelled, edges: np.ndarray, minimum: np.nda
     ]
     if minimum is not None:
         kept = keep(item, minimum).label
-        tiles.append(figure(pictures.classes(kept, colours), f"kept, {percent((kept != IGNORE).mean())} %"))
+        share = (kept != IGNORE).sum() / max(1, (item.label != IGNORE).sum())
+        tiles.append(figure(pictures.classes(kept, colours), f"kept, {percent(share)} %"))
     if images.has_mask[images.index[item.stem]]:
         tiles.append(figure(pictures.classes(images.mask(item.stem), colours), "ground truth*"))
     return example(item.stem, "row", tiles)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.scoring.overlap import iou
+from pipeline.stores.hdf5 import IGNORE
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class Selection:
 
 
 def joint_histogram(truth: np.ndarray, label: np.ndarray, code: np.ndarray, classes: int) -> np.ndarray:
-    """Pixels by (true class or void = C, predicted class, code): (C + 1, C, 256) int64."""
+    """Pixels by (true class or void = C, predicted class, code): (C + 1, C, 256) int64; those predicted 255 not."""
     rows = np.minimum(truth, classes).astype(np.int32)
     joint = (rows * classes + label) << 8 | code
-    return np.bincount(joint.ravel(), minlength=(classes + 1) * classes * 256).reshape(classes + 1, classes, 256)
+    joint = joint[label != IGNORE]
+    return np.bincount(joint, minlength=(classes + 1) * classes * 256).reshape(classes + 1, classes, 256)
 
 
 def select(histogram: np.ndarray, minimum: np.ndarray) -> Selection:

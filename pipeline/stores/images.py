@@ -1,6 +1,7 @@
 """``data/images.h5``: every image decoded once, at the working size; its mask where there is one.
 
 /id (N,) str    /role (N,) str    /has_mask (N,) uint8    /crc32 (N, 2) uint32: image, mask
+/extent (N, 2) uint16: height, width of what is image, at the top left; the rest, if any, is padding
 /image (N, H, W, 3) uint8, raw, one chunk an image       /mask (N, H, W) uint8 of class ids, 255 = ignore
 attributes: schema, schema_version, complete, count, class_names (JSON), colours (JSON), ignore_index
 """
@@ -18,7 +19,12 @@ import numpy as np
 from pipeline.core.errors import ArtefactError
 from pipeline.stores.hdf5 import IGNORE, crc, create, expect, open_checked, reading, text_attribute
 
-SCHEMA, VERSION = "fewmask-images", 1
+SCHEMA, VERSION = "fewmask-images", 2
+Sample = (  # id, role, image, mask and, where there is padding, the extent
+    tuple[str, str, np.ndarray, np.ndarray | None]
+    | tuple[str, str, np.ndarray, np.ndarray | None, tuple[int, int] | None]
+)
+TABLES = ("id", "role", "has_mask", "crc32", "extent", "image", "mask")  # one row an image
 
 
 class ImageWriter:
@@ -36,22 +42,26 @@ class ImageWriter:
             "compression_opts": 1,
         }
         file.create_dataset("mask", (count, height, width), np.uint8, fillvalue=IGNORE, **masks)
-        self.rows: list[tuple[str, str, bool, int, int]] = []
+        self.rows: list[tuple[str, str, bool, tuple[int, ...], int, int]] = []
 
-    def add(self, name: str, role: str, image: np.ndarray, mask: np.ndarray | None) -> None:
-        """Append one image (H, W, 3) uint8 and its mask (H, W) uint8 or None."""
+    def add(
+        self, name: str, role: str, image: np.ndarray, mask: np.ndarray | None, extent: tuple[int, int] | None = None
+    ) -> None:
+        """Append one image (H, W, 3) uint8 and its mask (H, W) uint8 or None; no extent: nothing is padding."""
         index = len(self.rows)
         written = np.full(image.shape[:2], IGNORE, np.uint8) if mask is None else mask
         self.file["image"][index] = image
         self.file["mask"][index] = written
-        self.rows.append((name, role, mask is not None, crc(name, image), crc(name, written)))
+        sums = crc(name, image), crc(name, written)
+        self.rows.append((name, role, mask is not None, extent or image.shape[:2], *sums))
 
     def finish(self, class_names: Sequence[str], colours: Sequence[Sequence[int]]) -> None:
-        names, roles, masked, *sums = zip(*self.rows, strict=True)
+        names, roles, masked, extents, *sums = zip(*self.rows, strict=True)
         text = h5py.string_dtype()
         self.file.create_dataset("id", data=list(names), dtype=text)
         self.file.create_dataset("role", data=list(roles), dtype=text)
         self.file.create_dataset("has_mask", data=np.array(masked, np.uint8))
+        self.file.create_dataset("extent", data=np.array(extents, np.uint16))
         self.file.create_dataset("crc32", data=np.array(sums, np.uint32).T)
         attributes = {"class_names": list(class_names), "colours": [list(colour) for colour in colours]}
         self.file.attrs.update({key: json.dumps(value) for key, value in attributes.items()})
@@ -67,13 +77,17 @@ class Images:
         with reading(path):
             self.ids, self.roles = ([str(text) for text in self.file[name].asstr()[:]] for name in ("id", "role"))
             self.has_mask, self.crc32 = self.file["has_mask"][:].astype(bool), self.file["crc32"][:]
+            self.extents: np.ndarray = self.file["extent"][:]
             self.class_names: list[str] = text_attribute(self.file, "class_names")
             self.colours: list[list[int]] = text_attribute(self.file, "colours")
             self.size: tuple[int, int] = self.file["image"].shape[1:3]
-            shapes = {self.file[name].shape[0] for name in ("id", "role", "has_mask", "crc32", "image", "mask")}
+            shapes = {self.file[name].shape[0] for name in TABLES}
+            inside = bool(((self.extents >= 1) & (self.extents <= np.array(self.size))).all())
             count = int(self.file.attrs["count"])
         expect(shapes == {count}, path, f"its datasets hold {sorted(shapes)} images; its header says {count}")
         expect(self.crc32.shape == (count, 2), path, f"its crc32 has the shape {self.crc32.shape}")
+        right = self.extents.shape == (count, 2) and self.extents.dtype == np.uint16
+        expect(right and inside, path, f"its extents are not {count} sizes within {self.size}")
         self.index = {name: number for number, name in enumerate(self.ids)}
         expect(len(self.index) == count, path, "an id stands twice")
 
@@ -82,6 +96,16 @@ class Images:
         """SHA-256 of the ids and checksums of all images, whatever their masks."""
         pixels = self.crc32[:, 0].astype("<u4").tobytes()
         return hashlib.sha256("\n".join(self.ids).encode() + pixels).hexdigest()
+
+    def extent(self, name: str) -> tuple[int, int]:
+        """Height and width of what is image, at the top left; the rest is padding."""
+        height, width = self.extents[self.index[name]].tolist()
+        return height, width
+
+    @property
+    def padded(self) -> bool:
+        """Whether any image has padding."""
+        return bool((self.extents < np.array(self.size)).any())
 
     def image(self, name: str) -> np.ndarray:
         """(H, W, 3) uint8."""
@@ -115,16 +139,17 @@ class Images:
 
 def write_images(
     path: Path,
-    samples: Iterable[tuple[str, str, np.ndarray, np.ndarray | None]],
+    samples: Iterable[Sample],
     count: int,
     class_names: Sequence[str],
     colours: Sequence[Sequence[int]],
 ) -> None:
-    """Write ``samples`` (id, role, image, mask) into a new file at ``path``, in their order."""
+    """Write ``samples`` into a new file at ``path``, in their order."""
     with create(path, SCHEMA, VERSION) as file:
         writer: ImageWriter | None = None
-        for name, role, image, mask in samples:
+        for sample in samples:
+            image = sample[2]
             writer = writer or ImageWriter(file, count, (image.shape[0], image.shape[1]))
-            writer.add(name, role, image, mask)
+            writer.add(*sample)
         assert writer is not None and len(writer.rows) == count
         writer.finish(class_names, colours)

@@ -42,21 +42,26 @@ class View:
     mirrored: bool
 
 
-def draw_view(config: WeakViews, size: tuple[int, int], rng: np.random.Generator) -> View:
-    """Draw one view of an image of ``size`` (H, W)."""
+def draw_view(
+    config: WeakViews, size: tuple[int, int], rng: np.random.Generator, extent: tuple[int, int] | None = None
+) -> View:
+    """Draw one view of an image of ``size`` (H, W), of which ``extent`` (h, w) at the top left is not padding.
+
+    The window lies inside the extent, so a view shows no padding but its own.
+    """
     scale = float(rng.choice(config.scales))
     room = rng.random(2)
     shift = rng.integers(-config.shift, config.shift + 1, 2)
     mirrored = bool(rng.random() < config.flip)
     canvas = config.crop or size
-    rows, columns = (_along(*axis, scale) for axis in zip(size, canvas, room, shift.tolist(), strict=True))
+    rows, columns = (_along(*axis, scale) for axis in zip(extent or size, canvas, room, shift.tolist(), strict=True))
     window = (rows[0], columns[0], rows[1], columns[1])
     return View(canvas, window, (rows[2], columns[2]), (rows[3], columns[3]), mirrored)
 
 
 def _along(side: int, canvas: int, room: float, shift: int, scale: float) -> tuple[int, int, int, int]:
     """One axis: the window's first pixel and length, its length when resized, and where on the canvas it begins."""
-    zoomed = round(side * scale)
+    zoomed = max(1, round(side * scale))
     if zoomed >= canvas:
         window = min(side, round(canvas / scale))
         return int(room * (side - window + 1)), window, canvas, shift

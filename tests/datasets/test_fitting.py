@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.datasets.fitting import PADDING, fit_image, fit_mask, majority
+from pipeline.datasets.fitting import PADDING, fit_extent, fit_image, fit_mask, majority
 from pipeline.datasets.sources import IGNORE, FilesConfig
 
 Make = Callable[..., np.ndarray]
@@ -88,6 +88,7 @@ def test_what_exceeds_the_canvas_is_shrunk_with_its_aspect(
 ) -> None:
     """12 x 16 on smaller canvases; the last is none."""
     height, width = extent or (12, 16)
+    assert fit_extent((12, 16), config("pad", size)) == (height, width)
     mask = fit_mask(np.zeros((12, 16), np.uint8), config("pad", size))
     assert mask.shape == size
     assert (mask == 0).sum() == (mask[:height, :width] == 0).sum() == height * width
@@ -100,6 +101,13 @@ def test_what_exceeds_the_canvas_is_shrunk_with_its_aspect(
 def test_without_a_size_files_stay_as_they_are(noise: Make, ids: Make, fit: str) -> None:
     assert (image(noise(), fit, None) == noise()).all()
     assert (fit_mask(ids(), config(fit, None)) == ids()).all()
+    assert fit_extent((12, 16), config(fit, None)) == (12, 16)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "blocks"])
+@pytest.mark.parametrize("size", [(6, 8), (14, 20)])
+def test_only_a_canvas_has_padding(fit: str, size: tuple[int, int]) -> None:
+    assert fit_extent((12, 16), config(fit, size)) == size
 
 
 @pytest.mark.parametrize("fit", ["stretch", "blocks", "pad"])

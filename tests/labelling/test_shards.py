@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pipeline.labelling import shards
-from pipeline.labelling.shards import label_in_shards
+from pipeline.labelling.filter import filter_store, measure
+from pipeline.labelling.shards import label_batch, label_in_shards
 from pipeline.stores.codes import encode
 from pipeline.stores.images import Images
-from pipeline.stores.labels import Labels, merge
+from pipeline.stores.labels import Labels, merge, write_labels
 
 NAMES = [f"i{number:03d}" for number in range(7)]
 
@@ -83,3 +85,32 @@ def test_only_what_is_missing_or_damaged_is_made_again(
     assert predictor.seen == again
     assert [path.read_bytes() for path in paths] == before
     assert f"[test] resumed: {3 if again == 0 else 2} of 3 shards are there" in capsys.readouterr().out
+
+
+def test_padding_gets_no_label_and_nothing_counts_it(
+    image_store: Callable[..., Path], image_rows: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    """Half of the pixels of the first image and a sixth of the second's are image; filtering keeps 255 there."""
+    rows = [(*row, extent) for row, extent in zip(image_rows(train=3), ((6, 16), (12, 2), None), strict=False)]
+    with Images(image_store(rows=rows)) as images:
+        items = label_batch(Counting(), images, images.ids)  # type: ignore[arg-type]
+        write_labels(tmp_path / "labels.h5", items, images.class_names)
+        for item, (_, _, image, _, extent) in zip(items, rows, strict=True):
+            red = image[..., 0]
+            height, width = extent or (12, 16)
+            inside = np.zeros((12, 16), bool)
+            inside[:height, :width] = True
+            assert (item.label == np.where(inside, red % 3, 255)).all()
+            assert (item.code == np.where(inside, encode(red.astype(np.float32) / np.float32(255)), 0)).all()
+        with Labels(tmp_path / "labels.h5") as labels:
+            pixels = [6 * 16, 12 * 2, 12 * 16]
+            assert labels.histogram.sum((1, 2)).tolist() == pixels
+            assert measure(labels, images, images.ids).sum() == sum(pixels)
+            for minimum, share in (([0, 0, 0], 1.0), ([0, 256, 0], None), ([256, 256, 256], 0.0)):
+                found = filter_store(tmp_path / "kept.h5", labels, images.ids, np.array(minimum), "")
+                assert share is None or found == share
+                with Labels(tmp_path / "kept.h5") as kept:
+                    for item in kept:
+                        height, width = images.extent(item.stem)
+                        assert (item.label[height:] == 255).all()
+                        assert (item.label[:, width:] == 255).all()

@@ -175,3 +175,31 @@ def test_a_store_without_a_single_label_is_warned_of(images, split, label_store,
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 255))
     open_batches(images, split, config(unlabelled=1), UNIT, seed=0, labels=store)
     assert "labels no pixel of the training images" in capsys.readouterr().err
+
+
+def test_views_of_padded_images_are_of_the_image_alone(image_store, image_rows, label_store):
+    """In every stream: images are 200 inside their extents and 100 outside, masks and pseudo-labels 1 and 2."""
+    rows = []
+    for number, (name, role, _, _) in enumerate(image_rows()):
+        extent = (12 - number % 3, 9 + number) if number < 8 else None
+        height, width = extent or (12, 16)
+        mask = np.full((12, 16), 2, np.uint8)
+        mask[:height, :width] = 1
+        rows.append(
+            (name, role, np.repeat(np.where(mask == 1, 200, 100).astype(np.uint8)[..., None], 3, 2), mask, extent)
+        )
+    with Images(image_store(rows=rows)) as images:
+        split = Split(0, images.ids[:2], images.ids[2:6], images.ids[6:8], images.ids[8:], "test")
+        items = [Labelled(name, mask, np.zeros_like(mask)) for name, _, _, mask, _ in rows]
+        store = label_store([], items=items)
+        chosen = config(unlabelled=2, views={"crop": [6, 6], "scales": [0.5, 1.0, 1.5]})
+        for sources in ({"labels": store}, {"join": store}):
+            for pseudo in (None, 1):
+                options = chosen.model_copy(update={"pseudo": pseudo})
+                batches = open_batches(images, split, options, UNIT, seed=0, **sources)
+                for step in range(8):
+                    batch = batches(step)
+                    assert set(batch.x_l.round().unique().tolist()) | {0.0} == {0.0, 200.0}
+                    assert set(batch.x_u.round().unique().tolist()) | {0.0} == {0.0, 200.0}
+                    for masks in (batch.y_l, *((batch.p_l, batch.p_u) if "labels" in sources else ())):
+                        assert set(masks.unique().tolist()) | {255} == {1, 255}

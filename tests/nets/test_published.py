@@ -122,3 +122,13 @@ def test_an_edited_header_is_found(model):
     path.write_bytes(data.replace(b"[0.5, 0.5, 0.5]", b"[0.1, 0.5, 0.5]"))
     with pytest.raises(ArtefactError, match="do not match their digest"):
         load_model(path)
+
+
+def test_a_model_that_does_not_say_whether_it_saw_padding_saw_none(tmp_path):
+    for told in ({}, {"padded": True}):
+        save_model(tmp_path / "m.safetensors", build(SMALL, 3), header(**told))
+        assert load_model(tmp_path / "m.safetensors").header.padded == bool(told)
+    old = header()
+    del vars(old)["padded"]
+    save_model(tmp_path / "m.safetensors", build(SMALL, 3), old)
+    assert not load_model(tmp_path / "m.safetensors").header.padded

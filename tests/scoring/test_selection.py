@@ -57,6 +57,15 @@ def test_the_histogram_is_a_count_of_pixels(scene: tuple[np.ndarray, np.ndarray,
         assert histogram[min(true, 4), found, sure] == expected
 
 
+def test_pixels_without_a_label_do_not_count(scene: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """Whether the truth there is void, as on padding, or a class."""
+    truth, label, code = scene
+    known = np.random.default_rng(1).random(truth.shape) < 0.5
+    expected = joint_histogram(truth[known], label[known], code[known], 4)
+    assert (joint_histogram(truth, np.where(known, label, np.uint8(255)), code, 4) == expected).all()
+    assert joint_histogram(truth, np.full_like(label, 255), code, 4).sum() == 0
+
+
 def test_keeping_all_is_the_plain_evaluation(scene: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     truth, label, code = scene
     found = select(joint_histogram(truth, label, code, 4), np.zeros(4, int))

@@ -90,6 +90,33 @@ def test_a_working_size_brings_all_to_one(
 
 
 @pytest.mark.parametrize(
+    ("size", "extents"), [([14, 20], {"w": (14, 14), "r": (5, 9)}), ([6, 10], {"w": (6, 6), "r": (5, 9)})]
+)
+def test_a_canvas_says_where_its_images_end(
+    folder: Path,
+    write_params: Callable[[str], Path],
+    run_stage: Run,
+    tmp_path: Path,
+    size: list[int],
+    extents: dict[str, tuple[int, int]],
+) -> None:
+    """Of images of 12 x 16, one of 50 x 50, and one of 9 x 5 that its EXIF orientation turns."""
+    Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(folder / "unlabelled" / "w.png")
+    turn = Image.Exif()
+    turn[274] = 6
+    Image.fromarray(np.zeros((9, 5, 3), np.uint8)).save(folder / "unlabelled" / "r.jpg", exif=turn)
+    write_params(FOLDER.replace("}", f", size: {size}, fit: pad}}"))
+    assert run_stage("prepare", "--out", "out.h5")[0] == 0
+    with Images(tmp_path / "out.h5") as store:
+        others = (12, 16) if size == [14, 20] else (6, 8)
+        assert {name: store.extent(name) for name in store.ids} == {**dict.fromkeys("abcduvt", others), **extents}
+        for name in "abcd":
+            height, width = store.extent(name)
+            assert (store.mask(name)[:height, :width] != 255).all()
+            assert (store.mask(name) != 255).sum() == height * width
+
+
+@pytest.mark.parametrize(
     ("text", "code", "message"),
     [
         ("dataset: {kind: folder, root: none, classes: [a, b]}\n", 3, "error: none/images: no such folder. Mend"),

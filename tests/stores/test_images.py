@@ -1,6 +1,7 @@
 """Image stores give back what was put in."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def test_a_store_gives_back_what_was_put_in(image_store: Store, image_rows: Call
         assert store.class_names == ["sky", "road", "car"]
         assert store.colours == [[10, 20, 30], [128, 64, 128], [0, 0, 142]]
         assert store.size == (12, 16)
+        assert not store.padded
+        assert {store.extent(name) for name in store.ids} == {(12, 16)}
         for (name, _, image, mask), masked in zip(rows, store.has_mask, strict=True):
             assert (store.image(name) == image).all()
             assert masked == (mask is not None)
@@ -53,11 +56,12 @@ def test_the_layout_is_what_training_counts_on(image_store: Store) -> None:
         assert file["image"].chunks == (1, 12, 16, 3)
         assert file["image"].compression is None
         assert file["mask"].chunks == (1, 12, 16)
-        assert {name: file[name].dtype for name in ("image", "mask", "has_mask", "crc32")} == {
+        assert {name: file[name].dtype for name in ("image", "mask", "has_mask", "crc32", "extent")} == {
             "image": np.uint8,
             "mask": np.uint8,
             "has_mask": np.uint8,
             "crc32": np.uint32,
+            "extent": np.uint16,
         }
 
 
@@ -66,3 +70,32 @@ def test_an_id_that_stands_twice_is_refused(tmp_path: Path, image_rows: Callable
     write_images(tmp_path / "x.h5", iter(rows), 2, ["a", "b"], [[0, 0, 0], [1, 1, 1]])
     with pytest.raises(ArtefactError, match="an id stands twice"):
         Images(tmp_path / "x.h5")
+
+
+def test_what_is_image_and_what_is_padding(image_store: Store, image_rows: Callable[..., list[Any]]) -> None:
+    """An extent is told for the image it was given with; without one, all is image."""
+    first, second, third = image_rows(train=3, validation=0, test=0)
+    with Images(image_store(rows=[first, (*second, (5, 16)), (*third, None)])) as store:
+        assert store.padded
+        assert [store.extent(name) for name in store.ids] == [(12, 16), (5, 16), (12, 16)]
+
+
+@pytest.mark.parametrize("extent", [(0, 4), (13, 16), (12, 17)])
+def test_an_extent_beyond_the_image_is_refused(
+    image_store: Store, image_rows: Callable[..., list[Any]], extent: tuple[int, int]
+) -> None:
+    first, second = image_rows(train=2, validation=0, test=0)
+    path = image_store(rows=[first, (*second, extent)])
+    with pytest.raises(ArtefactError, match=r"its extents are not 2 sizes within \(12, 16\)\. Delete it"):
+        Images(path)
+
+
+def test_a_store_of_the_version_without_extents_is_refused(
+    image_store: Store, edited: Callable[[Path], AbstractContextManager[h5py.File]]
+) -> None:
+    path = image_store()
+    with edited(path) as file:
+        file.attrs["schema_version"] = 1
+        del file["extent"]
+    with pytest.raises(ArtefactError, match=r"schema version is 1; this program reads version 2\. Delete it and run"):
+        Images(path)

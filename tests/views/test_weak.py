@@ -213,3 +213,42 @@ def test_a_crop_larger_than_the_image_is_padded() -> None:
     x, y = apply_views(coded(blocks()), blocks(), [view], IDENTITY)
     assert x.shape == (1, 3, 30, 40)
     assert (y != 255).sum() == SIZE[0] * SIZE[1]
+
+
+CONFIGS = [WeakViews(crop=crop, scales=[0.5, 0.8, 1.0, 1.3, 2.0]) for crop in (None, (8, 16), (30, 12))]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("extent", [(24, 10), (7, 32), (15, 21), (1, 1), SIZE])
+def test_a_window_never_leaves_the_extent(config: WeakViews, extent: tuple[int, int]) -> None:
+    canvas, reached = config.crop or SIZE, np.zeros(2, int)
+    for seed in range(400):
+        view = draw_view(config, SIZE, rng(seed), extent)
+        top, left, height, width = view.window
+        assert view.canvas == canvas
+        assert 0 <= top <= top + height <= extent[0]
+        assert 0 <= left <= left + width <= extent[1]
+        assert min(height, width, *view.zoomed) > 0
+        reached = np.maximum(reached, (top + height, left + width))
+    assert tuple(reached) == extent
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_where_all_is_image_an_extent_changes_nothing(config: WeakViews) -> None:
+    for seed in range(100):
+        assert draw_view(config, SIZE, rng(seed), SIZE) == draw_view(config, SIZE, rng(seed))
+
+
+def test_a_crop_shows_as_much_image_as_there_is() -> None:
+    """Of 24 x 10 at its own size, a view of 8 x 16 is 8 x 10 of image, anywhere along the row."""
+    config = WeakViews(crop=(8, 16), flip=0, shift=0)
+    masks = blocks(1, side=1)
+    masks[:, :, 10:] = 9
+    corners = set()
+    for seed in range(60):
+        view = draw_view(config, SIZE, rng(seed), (24, 10))
+        y = apply_views(coded(masks), masks, [view], IDENTITY)[1]
+        assert (y != 255).sum() == 8 * 10
+        assert (y != 9).all()
+        corners.add(view.corner)
+    assert corners == {(0, left) for left in range(7)}
