@@ -102,10 +102,8 @@ class Params:
             for item in error.errors():
                 found, expected = self._explain(self._owner(keys, item["loc"]), raw, item, schema)
                 problems.setdefault(found, []).append(expected)
-            raise_all(
-                [found + " or ".join(dict.fromkeys(expected)) + "." for found, expected in problems.items()],
-                ConfigError,
-            )
+            sentences = [found + " or ".join(dict.fromkeys(expected)) for found, expected in problems.items()]
+            raise_all([text if text.endswith("?") else f"{text}." for text in sentences], ConfigError)
             raise
         return validated
 

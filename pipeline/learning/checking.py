@@ -22,6 +22,7 @@ from pipeline.learning.optim import make_optimiser
 from pipeline.learning.recipe import learner_class
 from pipeline.nets.batchnorm import require_sense
 from pipeline.nets.published import build, segmentation_module
+from pipeline.nets.weights import NAMED
 from pipeline.scoring.evaluation import EvaluateConfig
 from pipeline.stores.codes import EDGES
 
@@ -86,7 +87,7 @@ def _check_root(params: Params) -> None:
 
 
 def _check_weights(weights: str | None) -> None:
-    if weights not in (None, "torchvision", "lite0") and not Path(str(weights)).is_file():
+    if weights not in (None, *NAMED) and not Path(str(weights)).is_file():
         raise ConfigError(
             f"network.weights: {weights!r}: no such file; expected a state dict, torchvision, lite0 or null."
         )

@@ -57,8 +57,8 @@ def test_a_section_is_typed_and_immutable(write_params: Write) -> None:
 def test_an_unknown_key_is_answered_with_its_line_and_a_guess(write_params: Write) -> None:
     path = write_params("fit:\n  steps: 1\n  optimiser:\n    learning_rate: 1\n    momentm: 0.5\n  stepps: 3\n")
     assert set(refusal(path).splitlines()) == {
-        f"{path}:5: fit.optimiser.momentm: unknown key, did you mean 'momentum'?.",
-        f"{path}:6: fit.stepps: unknown key, did you mean 'steps'?.",
+        f"{path}:5: fit.optimiser.momentm: unknown key, did you mean 'momentum'?",
+        f"{path}:6: fit.stepps: unknown key, did you mean 'steps'?",
     }
 
 
