@@ -93,8 +93,8 @@ class Images:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of the ids and checksums of all images, whatever their masks."""
-        pixels = self.crc32[:, 0].astype("<u4").tobytes()
+        """SHA-256 of the ids, checksums and extents of all images, whatever their masks."""
+        pixels = self.crc32[:, 0].astype("<u4").tobytes() + self.extents.astype("<u2").tobytes()
         return hashlib.sha256("\n".join(self.ids).encode() + pixels).hexdigest()
 
     def extent(self, name: str) -> tuple[int, int]:
