@@ -49,7 +49,13 @@ def batches() -> Batches:
 def make(kind: type[Learner], steps: int = 3) -> Learner:
     torch.manual_seed(0)
     config = kind.schema.model_validate(
-        {"steps": steps, "batch": 2, "unlabelled": 2, "optimiser": {"name": "adamw", "lr": 0.01}}
+        {
+            "steps": steps,
+            "batch": 2,
+            "unlabelled": 2,
+            "batch_norm": "trained",
+            "optimiser": {"name": "adamw", "lr": 0.01},
+        }
     )
     task = Task(["a", "b", "c"], NETWORK.model_dump(), lambda: build(NETWORK, 3), build(NETWORK, 3).eval())
     return kind(config, task)

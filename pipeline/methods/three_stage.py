@@ -22,6 +22,7 @@ from pipeline.learning.ema import Ema
 from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
 from pipeline.learning.losses import class_share, class_weights, cross_entropy
+from pipeline.nets.batchnorm import Mode
 from pipeline.nets.branch import BranchConfig, with_branch
 from pipeline.views.strong import StrongViews, draw_strong
 
@@ -44,6 +45,7 @@ class Config(FitConfig):
 
     unlabelled: PositiveInt  # no default: without unlabelled images this is another method
     unlabelled_pool: Literal["unlabelled", "all"] = "all"
+    batch_norm: Mode = "frozen"
     lambda_1: NonNegativeFloat = 0.5
     lambda_2: NonNegativeFloat = 0.5
     ramp: Share = 0.0

@@ -21,7 +21,8 @@ PLAIN = {"strong": None, "weight_c": None}
 
 def learner(**changes) -> ThreeStage:
     torch.manual_seed(0)
-    raw = {"steps": 10, "batch": 2, "unlabelled": 3, "optimiser": {"name": "sgd", "lr": 0.1}, **changes}
+    raw = {"steps": 10, "batch": 2, "unlabelled": 3, "batch_norm": "trained", "optimiser": {"name": "sgd", "lr": 0.1}}
+    raw |= changes
     task = Task(["a", "b", "c"], NETWORK.model_dump(mode="json"), lambda: build(NETWORK, 3))
     made = ThreeStage(Config.model_validate(raw), task)
     made.train()
@@ -225,3 +226,16 @@ def test_classes_weigh_alike_unless_asked():
     assert plain.weights.tolist() == [1, 1, 1]
     expected = [1 / torch.tensor(2.0).log(), 1 / torch.tensor(1.2).log(), 0]
     assert weighted.weights.tolist() == pytest.approx([float(v) for v in expected])
+
+
+def test_defaults_are_the_paper_s():
+    """Frozen batch norm, both weights 1/2 (Cityscapes), no ramp, three operations and three holes of 32 pixels."""
+    config = Config.model_validate({"steps": 1, "batch": 1, "unlabelled": 4, "optimiser": {"lr": 3e-5}})
+    assert (config.batch_norm, config.lambda_1, config.lambda_2, config.ramp) == ("frozen", 0.5, 0.5, 0)
+    assert (config.strong.operations, config.strong.probability, config.strong.holes, config.strong.hole) == (
+        3,
+        0.5,
+        3,
+        32,
+    )
+    assert config.weight_c is None

@@ -32,7 +32,13 @@ SMALL = {
         "retrain": {},
     },
     "three_stage": {
-        "recipe": {"steps": 4, "batch": 2, "unlabelled": 2, "optimiser": {"name": "adamw", "lr": 0.01}},
+        "recipe": {
+            "steps": 4,
+            "batch": 2,
+            "unlabelled": 2,
+            "batch_norm": "trained",
+            "optimiser": {"name": "adamw", "lr": 0.01},
+        },
         "stage_2": {"branch": {"own_blocks": 2}},
         "stage_3": {},
     },
