@@ -1,7 +1,7 @@
 """The mean teacher: a network whose weights are an exponential moving average of a student's."""
 
 import copy
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +37,7 @@ class Ema(nn.Module):
         """Call once after every optimiser step; one fused operation, however many parameters there are."""
         torch._foreach_lerp_(list(self.net.parameters()), list(student.parameters()), 1 - decay)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         """What the averaged network says, without gradients."""
         with torch.no_grad():
-            result: Tensor = self.net(x)
-        return result
+            return self.net(x)

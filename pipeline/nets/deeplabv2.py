@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.core.progress import say
 from pipeline.nets.encoders import EncoderConfig, encoder_row
-from pipeline.nets.segnet import Row, SegNet
+from pipeline.nets.segnet import Head, Row, SegNet
 from pipeline.nets.weights import NAMED, State, fill, normalisation, read_state
 
 __all__ = ["Config", "build", "normalisation"]
@@ -42,7 +42,7 @@ class Config(EncoderConfig):
     head_rates: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = (6, 12, 18, 24)  # YAML: a list
 
 
-class Head(nn.Module):
+class Classifier(Head):
     """Parallel 3x3 convolutions at several rates, summed."""
 
     def __init__(self, inputs: int, classes: int, rates: tuple[int, ...]):
@@ -50,11 +50,16 @@ class Head(nn.Module):
         branches = [nn.Conv2d(inputs, classes, 3, padding=rate, dilation=rate) for rate in rates]
         for branch in branches:
             nn.init.normal_(branch.weight, std=STD)
+        self.channels = inputs
         self.branches = nn.ModuleList(branches)
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Features of every block, of which the last (B, inputs, h, w) counts -> logits (B, classes, h, w)."""
-        first, *others = (branch(features[-1]) for branch in self.branches)
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """Features of every block -> the last (B, inputs, h, w)."""
+        return features[-1]
+
+    def score(self, embedding: Tensor) -> Tensor:
+        """(B, inputs, h, w) -> logits (B, classes, h, w)."""
+        first, *others = (branch(embedding) for branch in self.branches)
         return sum(others, first)
 
 
@@ -72,8 +77,8 @@ def row(config: Config) -> Row:
     return encoder_row(config, _states(config)[0])
 
 
-def head(config: Config, row: Row, classes: int) -> nn.Module:
-    return Head(row.channels[-1], classes, config.head_rates)
+def head(config: Config, row: Row, classes: int) -> Head:
+    return Classifier(row.channels[-1], classes, config.head_rates)
 
 
 def _states(config: Config) -> tuple[State | None, State]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.core.errors import ConfigError
 from pipeline.nets.encoders import EncoderConfig, encoder_row
-from pipeline.nets.segnet import Row, SegNet, conv_bn_relu, resize
+from pipeline.nets.segnet import Head, Row, SegNet, conv_bn_relu, resize
 from pipeline.nets.weights import normalisation
 
 __all__ = ["Config", "build", "normalisation"]
@@ -47,8 +47,8 @@ def row(config: Config) -> Row:
     return encoder_row(config)
 
 
-def head(config: Config, row: Row, classes: int) -> nn.Module:
-    return Head(config, row, classes)
+def head(config: Config, row: Row, classes: int) -> Head:
+    return Decoder(config, row, classes)
 
 
 def atrous(inputs: int, outputs: int, dilation: int, separable: bool) -> nn.Sequential:
@@ -75,7 +75,7 @@ class Pyramid(nn.Module):
         return self.join(torch.cat([*(branch(x) for branch in self.local), image], 1))
 
 
-class Head(nn.Module):
+class Decoder(Head):
     """Pyramid on the last features; decoder on the last of stride 4."""
 
     def __init__(self, config: Config, row: Row, classes: int):
@@ -87,13 +87,20 @@ class Head(nn.Module):
         self.decode = nn.Sequential(
             atrous(joined, width, 1, config.separable), atrous(width, width, 1, config.separable)
         )
+        self.channels = width
         self.classify = nn.Conv2d(width, classes, 1)
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Features of every block -> logits (B, classes, H/4, W/4)."""
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """Features of every block -> (B, decoder_channels, H/4, W/4)."""
         low = self.project(features[self.low])
         deep = resize(self.pyramid(features[-1]), low.shape[2:])
-        return self.classify(self.decode(torch.cat([deep, low], 1)))
+        embedding: Tensor = self.decode(torch.cat([deep, low], 1))
+        return embedding
+
+    def score(self, embedding: Tensor) -> Tensor:
+        """(B, decoder_channels, H/4, W/4) -> logits (B, classes, H/4, W/4)."""
+        scores: Tensor = self.classify(embedding)
+        return scores
 
 
 def _last_of_stride_4(config: Config, row: Row) -> int:

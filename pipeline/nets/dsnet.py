@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.core.params import Section
-from pipeline.nets.segnet import Row, SegNet, conv_bn_relu, measured, resize
+from pipeline.nets.segnet import Head, Row, SegNet, conv_bn_relu, measured, resize
 from pipeline.nets.weights import IMAGENET, Scale, fill, read_state
 
 DECODER = (24, 32, 16, 24)  # channels after blocks 1..4 (paper)
@@ -49,18 +49,25 @@ class Bottleneck(nn.Module):
         return torch.cat([x, self.body(x)], 1)
 
 
-class Head(nn.Module):
+class Decoder(Head):
     """Features of blocks 1..4, each through a 3x3 convolution, at block 1's size, concatenated; x4 deconvolution."""
 
     def __init__(self, inputs: list[int], outputs: list[int], classes: int):
         super().__init__()
         self.taps = nn.ModuleList(conv_bn_relu(i, o, 3) for i, o in zip(inputs, outputs, strict=True))
-        self.out = nn.ConvTranspose2d(sum(outputs), classes, 8, stride=4, padding=2)
+        self.channels = sum(outputs)
+        self.out = nn.ConvTranspose2d(self.channels, classes, 8, stride=4, padding=2)
 
-    def forward(self, features: list[Tensor]) -> Tensor:
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """Features of every block -> (B, channels, H/4, W/4)."""
         maps = features[1:]  # the initial block is not tapped
         taps = [resize(tap(x), maps[0].shape[2:]) for tap, x in zip(self.taps, maps, strict=True)]
-        return self.out(torch.cat(taps, 1))
+        return torch.cat(taps, 1)
+
+    def score(self, embedding: Tensor) -> Tensor:
+        """(B, channels, H/4, W/4) -> logits (B, classes, H, W)."""
+        scores: Tensor = self.out(embedding)
+        return scores
 
 
 def build(config: Config, classes: int) -> SegNet:
@@ -96,9 +103,9 @@ def row(config: Config) -> Row:
     return made
 
 
-def head(config: Config, row: Row, classes: int) -> nn.Module:
+def head(config: Config, row: Row, classes: int) -> Head:
     """The decoder over blocks of any channels."""
-    return Head(row.channels[1:], [wide(c, config) for c in DECODER], classes)
+    return Decoder(row.channels[1:], [wide(c, config) for c in DECODER], classes)
 
 
 def wide(channels: int, config: Config) -> int:

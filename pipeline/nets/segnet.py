@@ -39,13 +39,30 @@ def in_a_row(blocks: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
     return outputs
 
 
+class Head(nn.Module):
+    """From the outputs of all blocks to logits, in two steps; ``channels`` is D of the map between them."""
+
+    channels: int
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """Features of every block -> the map (B, D, h, w) of which the classifier is a function."""
+        raise NotImplementedError
+
+    def score(self, embedding: Tensor) -> Tensor:
+        """The classification layer: (B, D, h, w) -> logits (B, classes, h', w')."""
+        raise NotImplementedError
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return self.score(self.embed(features))
+
+
 class SegNet(nn.Module):
     """A row of blocks and a head: x -> blocks -> features -> head -> logits at the input's size.
 
     ``align_corners`` says how the logits are enlarged.
     """
 
-    def __init__(self, blocks: nn.ModuleList, head: nn.Module, align_corners: bool = False):
+    def __init__(self, blocks: nn.ModuleList, head: Head, align_corners: bool = False):
         super().__init__()
         self.blocks, self.head, self.align_corners = blocks, head, align_corners
 
@@ -56,6 +73,11 @@ class SegNet(nn.Module):
     def enlarged(self, logits: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
         """Logits (B, C, h, w) of a head -> (B, C, *size)."""
         return resize(logits, size, self.align_corners)
+
+    def embedded(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, 3, H, W) -> the map (B, D, h, w) that its classification layer sees, and logits (B, C, H, W)."""
+        embedding = self.head.embed(self.features(x))
+        return embedding, self.enlarged(self.head.score(embedding), x.shape[2:])
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, 3, H, W) normalised -> logits (B, C, H, W)."""

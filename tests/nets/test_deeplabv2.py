@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from pipeline.core.errors import ArtefactError
 from pipeline.nets import deeplabv2
-from pipeline.nets.deeplabv2 import Config, Head, build, head
+from pipeline.nets.deeplabv2 import Classifier, Config, build, head
 from pipeline.nets.published import build as build_any
 from pipeline.nets.published import segmentation_module
 from pipeline.nets.segnet import Row
@@ -53,7 +53,7 @@ def test_multiply_accumulates_at_the_papers_crop(rates, expected):
 def test_the_head_by_hand():
     """A 1 amid a 7x7 map of 0, all weights 2, rates 1 and 3, biases 1/4 and 1/2: 2 at the 9 places 1 apart, 2 at
     the 9 places 3 apart, their sum in the middle, and 3/4 everywhere."""
-    found = Head(1, 1, (1, 3))
+    found = Classifier(1, 1, (1, 3))
     for branch, bias in zip(found.branches, (0.25, 0.5), strict=True):
         torch.nn.init.constant_(branch.weight, 2.0)
         torch.nn.init.constant_(branch.bias, bias)
@@ -66,7 +66,7 @@ def test_the_head_by_hand():
 
 def test_the_head_starts_small():
     torch.manual_seed(0)
-    for branch in Head(2048, 21, (6, 24)).branches:
+    for branch in Classifier(2048, 21, (6, 24)).branches:
         weight, bias = branch.weight.detach(), branch.bias.detach()
         assert float(weight.mean()) == pytest.approx(0, abs=1e-4)
         assert float(weight.std()) == pytest.approx(0.01, rel=0.01)
