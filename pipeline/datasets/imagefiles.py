@@ -108,6 +108,11 @@ def read_mask(
     return fit_mask(_ids(path, mask, config, lookup, colours), config)
 
 
+def same_size(mask: Path, image: Path, config: FilesConfig) -> bool:
+    """Whether two files are of one size, by their headers alone."""
+    return _upright(mask, config.max_pixels)[0] == _upright(image, config.max_pixels)[0]
+
+
 def _load(path: Path, max_pixels: int) -> Image.Image:
     with _opened(path, max_pixels) as image:
         image.load()

@@ -1,14 +1,33 @@
-"""From the section ``dataset`` of params.yaml to an open data set."""
+"""From the section ``dataset`` of params.yaml, or ``dataset.source``, to an open data set."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+from pipeline.core.errors import DataError, UserError
 from pipeline.datasets.camvid import CamVid
 from pipeline.datasets.cityscapes import Cityscapes
 from pipeline.datasets.folder import Folder
-from pipeline.datasets.sources import CamVidConfig, CityscapesConfig, DatasetConfig, Source, StreetsConfig, VocConfig
+from pipeline.datasets.gta5 import Gta5
+from pipeline.datasets.sources import (
+    CamVidConfig,
+    CityscapesConfig,
+    Gta5Config,
+    Known,
+    Sample,
+    Source,
+    StreetsConfig,
+    VocConfig,
+)
 from pipeline.datasets.streets_source import Streets
 from pipeline.datasets.voc import Voc
 
+FIELDS = "|".join(sorted({field for kind in get_args(Known) for field in kind.model_fields} - {"source"}))
+KEY = re.compile(rf"(?<![\w./])dataset(?=\.(?:{FIELDS})\b)|^dataset(?=: )", re.MULTILINE)
 
-def open_source(config: DatasetConfig) -> Source:
+
+def open_source(config: Known) -> Source:
     """The adapter of ``config.kind``."""
     if isinstance(config, StreetsConfig):
         return Streets(config)
@@ -18,4 +37,29 @@ def open_source(config: DatasetConfig) -> Source:
         return Cityscapes(config)
     if isinstance(config, VocConfig):
         return Voc(config)
+    if isinstance(config, Gta5Config):
+        return Gta5(config)
     return Folder(config)
+
+
+def learnable(source: Source) -> list[Sample]:
+    """What a source domain teaches: all images with masks, whatever their role; of drawn scenes, those for training.
+
+    Raises:
+        DataError: there is none.
+    """
+    samples = source.samples()
+    chosen = [sample for sample in samples if sample.mask or (sample.image is None and sample.role == "train")]
+    if not chosen:
+        found = f"dataset: none of its {len(samples)} images has a mask; expected a labelled data set"
+        raise DataError(f"{found}. Add masks, or set kind: none.")
+    return chosen
+
+
+@contextmanager
+def keys_under(section: str) -> Iterator[None]:
+    """Inside the block errors name the keys of ``section`` where an adapter, which cannot know it, says ``dataset``."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(KEY.sub(section, str(error))) from error

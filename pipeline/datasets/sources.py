@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from pipeline.core.params import Section, Size
 
@@ -37,11 +37,25 @@ class Source(Protocol):
         ...
 
 
-class StreetsConfig(Section):
+class NoSource(Section):
+    """No source domain."""
+
+    kind: Literal["none"] = "none"
+    root: str = "pipeline/datasets/sources.py"  # DVC cannot leave a dependency out: any file that is there will do
+
+
+class DomainConfig(Section):
+    """What every data set has: beside itself, maybe a ``source``, a labelled data set of another domain."""
+
+    source: "SourceConfig" = NoSource()
+
+
+class StreetsConfig(DomainConfig):
     """The embedded data set: road scenes drawn by pipeline/datasets/streets.py, the same for the same seed."""
 
     kind: Literal["streets"]
     root: str = "pipeline/datasets/streets.py"  # DVC watches what stands here; for drawn scenes, what draws them
+    look: Literal["photograph", "game"] = "photograph"  # two domains: pipeline/datasets/streets_looks.py
     size: Size = (96, 128)
     train: PositiveInt = 200
     validation: NonNegativeInt = 40
@@ -52,7 +66,7 @@ class StreetsConfig(Section):
 Fit = Literal["stretch", "blocks", "pad"]
 
 
-class FilesConfig(Section):
+class FilesConfig(DomainConfig):
     """What every data set of files has.
 
     ``fit`` is how files come to ``size``. ``stretch``: bilinear for images, nearest for masks. ``blocks``: where blocks
@@ -106,6 +120,21 @@ class VocConfig(PublicConfig):
     fit: Fit = "pad"
 
 
-DatasetConfig = Annotated[
-    StreetsConfig | FolderConfig | CamVidConfig | CityscapesConfig | VocConfig, Field(discriminator="kind")
-]
+class Gta5Config(PublicConfig):
+    """GTA5 as it is unpacked: images/ and labels/ with 00001.png to 24966.png; most of 1052x1914, here at half size."""
+
+    kind: Literal["gta5"]
+    size: Size | None = (526, 957)
+
+
+Known = StreetsConfig | FolderConfig | CamVidConfig | CityscapesConfig | VocConfig | Gta5Config
+DatasetConfig = Annotated[Known, Field(discriminator="kind")]
+
+
+def _without_source(config: NoSource | Known) -> NoSource | Known:
+    if "source" in config.model_fields_set:
+        raise ValueError("found a source inside a source; expected one source domain. Remove the inner 'source'")
+    return config
+
+
+SourceConfig = Annotated[NoSource | Known, Field(discriminator="kind"), AfterValidator(_without_source)]

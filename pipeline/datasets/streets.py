@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from pipeline.datasets.streets_canvas import (
-    BODIES,
     CAR,
     CLASSES,
     COLOURS,
@@ -21,10 +20,10 @@ from pipeline.datasets.streets_canvas import (
     ROAD,
     SIDEWALK,
     SKY,
-    Pair,
     Scene,
     noise,
 )
+from pipeline.datasets.streets_looks import LOOKS, Pair
 from pipeline.datasets.streets_objects import car, ground, house, pedestrian, pole, sign, skyline, tree
 
 __all__ = ["CLASSES", "COLOURS", "IGNORE", "draw"]
@@ -36,7 +35,7 @@ def terrace(scene: Scene, side: int) -> list[Thing]:
     """What stands along one side of the street: houses, gaps, groups of trees."""
     rng, z, things = scene.rng, scene.rng.uniform(NEAR, 8), list[Thing]()
     x = scene.kerbs[side] + side * (scene.pavement + rng.choice((0, 0, 3)))
-    wooded = rng.choice((0.08, 0.25, 0.7))
+    wooded = rng.choice(scene.look.woods)
     while z < FAR:
         end = z + rng.uniform(6, 22)
         if rng.random() > wooded:
@@ -93,7 +92,7 @@ def walkers(scene: Scene) -> list[Thing]:
 def hide(scene: Scene) -> None:
     """The bonnet of the camera's own car, or a black strip at the right edge: not to be labelled."""
     rng, (h, w) = scene.rng, (scene.rows, scene.columns)
-    paint = scene.choose(BODIES) if (bonnet := rng.random() < 0.7) else (0, 0, 0)
+    paint = scene.choose(scene.look.bodies) if (bonnet := rng.random() < 0.7) else (0, 0, 0)
     rise, x, strip = h * rng.uniform(0.012, 0.035), w * rng.uniform(0.4, 0.6), w * rng.uniform(0.01, 0.03)
     for brush, value in scene.fills((IGNORE, paint), 0):
         if bonnet:
@@ -133,7 +132,7 @@ def illuminate(scene: Scene, albedo: np.ndarray, mask: np.ndarray, near: np.ndar
     rng, weather, (h, w), open_sky = scene.rng, scene.weather, scene.size, mask == SKY
     smooth = noise(rng, scene.size, 32, 40) + noise(rng, scene.size, 12, 14)
     grain = 0.6 * rng.standard_normal(scene.size) + 0.7 * smooth
-    rough = rng.uniform(0.02, 0.11, 256)[mask]
+    rough = rng.uniform(*scene.look.rough, 256)[mask]
     tilt = rng.uniform(-0.3, 0.3, 2)
     slope = 1 + tilt[0] * np.linspace(-1, 1, w) + tilt[1] * np.linspace(-1, 1, h)[:, None]
     sun = np.where(np.isin(mask, (ROAD, SIDEWALK, MARKING, CAR)), shadows(scene), 1)
@@ -146,20 +145,23 @@ def illuminate(scene: Scene, albedo: np.ndarray, mask: np.ndarray, near: np.ndar
 
 def expose(scene: Scene, radiance: np.ndarray) -> np.ndarray:
     """Radiance (H, W, 3) -> photograph (H, W, 3) uint8: gamma, lens blur, sensor noise."""
-    rng, grains = scene.rng, scene.rng.uniform(1, 9 if scene.weather.gain < NIGHT else 5)
-    image = Image.fromarray((255 * radiance.clip(0, 1) ** rng.uniform(0.75, 1.2)).astype(np.uint8))
-    blurred = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.007) * scene.size[0]))
+    rng, look = scene.rng, scene.look
+    least, *most = look.noise
+    grains = rng.uniform(least, most[scene.weather.gain < NIGHT])
+    image = Image.fromarray((255 * radiance.clip(0, 1) ** rng.uniform(*look.gamma)).astype(np.uint8))
+    blurred = image.filter(ImageFilter.GaussianBlur(rng.uniform(*look.blur) * scene.size[0]))
     noisy = np.asarray(blurred) + grains * rng.standard_normal(radiance.shape, np.float32)
     return np.asarray(noisy.clip(0, 255), np.uint8)
 
 
-def draw(seed: int, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Scene number `index` of the set `seed`: image (H, W, 3) and mask (H, W) of class ids, both uint8.
+def draw(seed: int, index: int, size: tuple[int, int], look: str = "photograph") -> tuple[np.ndarray, np.ndarray]:
+    """Scene number `index` of the set `seed` in a look: image (H, W, 3) and mask (H, W) of class ids, both uint8.
 
     Appearance varies more than layout, and the layout does not depend on the size. Shapes are painted back to front;
     then the image alone is lit, fogged, textured and blurred. Trunks and grass are vegetation.
     """
-    scene = Scene(np.random.default_rng([seed, index]), size)
+    style = LOOKS[look]
+    scene = Scene(np.random.default_rng([seed, index, *style.seed]), size, style)
     skyline(scene)
     ground(scene)
     things = traffic(scene) + walkers(scene)

@@ -1,9 +1,9 @@
-"""What the drawn road scenes are painted on and with: classes, palettes, weather, the scene's canvases, the sky."""
-
-from typing import NamedTuple
+"""What the drawn road scenes are painted on: classes, weather, the scene's canvases, the sky."""
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from pipeline.datasets.streets_looks import Colour, Look, Pair, Palette, Weather
 
 CLASSES = ("sky", "building", "pole", "road", "sidewalk", "vegetation", "sign", "car", "pedestrian",
            "marking")  # fmt: skip
@@ -17,46 +17,8 @@ NEAR, FAR = 1.6, 90.0  # metres
 RANGE = 50.0  # metres over which the nearness canvas falls by e
 NIGHT = 0.5  # the gain below which lamps and windows are lit
 
-Pair = tuple[float, float]
-Colour = tuple[float, ...]
 Paint = tuple[int | None, Colour]  # no class: a detail inside a shape
 
-# The palettes overlap on purpose: grey cars on grey roads, sky-blue walls, green cars by trees.
-FACADES = ((182, 156, 126), (150, 82, 66), (135, 135, 140), (208, 203, 195), (132, 166, 198), (118, 138, 108),
-           (88, 84, 84), (200, 168, 108), (176, 128, 112), (150, 150, 165))  # fmt: skip
-BODIES = ((92, 92, 95), (225, 225, 225), (28, 28, 32), (165, 30, 32), (40, 65, 140), (62, 98, 56),
-          (150, 152, 156), (188, 170, 140), (205, 170, 40), (110, 150, 185))  # fmt: skip
-ASPHALTS = ((88, 88, 92), (62, 62, 66), (128, 126, 122), (112, 100, 92), (88, 96, 110), (148, 144, 140))
-PAVINGS = ((152, 150, 147), (170, 154, 132), (150, 108, 92), (112, 110, 112), (128, 132, 142),
-           (186, 182, 176))  # fmt: skip
-LEAVES = ((62, 98, 42), (40, 72, 38), (92, 118, 52), (150, 110, 40), (128, 66, 36), (96, 90, 70),
-          (76, 110, 84))  # fmt: skip
-PLATES = ((30, 70, 160), (190, 30, 35), (235, 235, 235), (225, 185, 30), (30, 110, 60), (215, 120, 30))
-LINES = ((235, 235, 230), (235, 235, 230), (225, 180, 60))
-
-
-class Weather(NamedTuple):
-    """Zenith and horizon colours, cast and gain of the light, fog a metre, strength of shadows and clouds."""
-
-    zenith: Colour
-    haze: Colour
-    cast: Colour
-    gain: float
-    fog: float
-    shadow: float
-    clouds: float
-
-
-WEATHERS = (
-    Weather((70, 120, 200), (190, 210, 235), (1.02, 1.0, 0.97), 1.0, 0.002, 0.5, 0.1),
-    Weather((95, 145, 215), (205, 220, 240), (1.0, 1.0, 1.0), 1.0, 0.004, 0.35, 0.8),
-    Weather((165, 170, 180), (205, 205, 208), (0.95, 1.0, 1.05), 0.8, 0.008, 0.1, 0.2),
-    Weather((75, 80, 135), (240, 165, 110), (1.2, 0.95, 0.78), 0.6, 0.006, 0.3, 0.4),
-    Weather((14, 16, 32), (48, 42, 52), (1.15, 0.95, 0.72), 0.34, 0.004, 0.2, 0.1),
-    Weather((188, 190, 192), (200, 200, 200), (1.0, 1.0, 1.0), 0.85, 0.03, 0.05, 0.05),
-    Weather((150, 190, 240), (240, 243, 250), (1.05, 1.0, 0.92), 1.35, 0.003, 0.6, 0.2),
-    Weather((45, 60, 95), (120, 125, 150), (0.8, 0.92, 1.2), 0.42, 0.012, 0.1, 0.5),
-)
 SPREAD = Weather((0.15,), (0.06,), (0.07,), 0.2, 0.6, 0.5, 0.6)  # of each number about its kind's
 
 
@@ -66,17 +28,17 @@ class Scene:
     Metres: x right, y up, z ahead of the camera; the road bends by ``bend * z ** 2``.
     """
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int]):
-        self.rng, self.size = rng, size
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int], look: Look):
+        self.rng, self.size, self.look = rng, size, look
         self.rows, self.columns = (OVERSAMPLING * side for side in size)
-        self.horizon = self.rows * rng.uniform(0.3, 0.52)
+        self.horizon = self.rows * rng.uniform(*look.horizon)
         self.centre = self.columns * rng.uniform(0.32, 0.68)
-        self.focal, self.height = self.columns * rng.uniform(0.65, 1.05), rng.uniform(1.25, 2.2)
+        self.focal, self.height = self.columns * rng.uniform(*look.focal), rng.uniform(*look.camera)
         self.bend = rng.normal(0, 0.0022)
-        self.kerbs = {-1: -rng.uniform(2.2, 6), 1: rng.uniform(2.2, 6)}  # by side
+        self.kerbs = {-1: -rng.uniform(*look.kerb), 1: rng.uniform(*look.kerb)}  # by side
         self.pavement = rng.uniform(1.6, 4)
         self.shades = dict(zip((-1, 1, 0), rng.uniform(0.6, 1.1, 3), strict=True))  # walls; 0 faces us
-        self.weather = weather(rng)
+        self.weather = weather(rng, look.weathers)
         self.lamps: list[tuple[float, float, float]] = []  # column, row, radius
         self.open_canvases()
 
@@ -132,15 +94,15 @@ class Scene:
         z = np.geomspace(*along, 14 if along[1] > 2 * along[0] else 2).tolist()
         self.face([(across[0], 0, s) for s in z] + [(across[1], 0, s) for s in z[::-1]], paint, None)
 
-    def choose(self, palette: tuple[Colour, ...], spread: float = 9) -> Colour:
+    def choose(self, palette: Palette, spread: float = 9) -> Colour:
         """A colour of the palette, its brightness and its hue jittered."""
         colour = np.array(palette[self.rng.integers(len(palette))]) * self.rng.uniform(0.8, 1.2)
         return tuple((colour + self.rng.normal(0, spread, 3)).clip(0, 255))
 
 
-def weather(rng: np.random.Generator) -> Weather:
+def weather(rng: np.random.Generator, kinds: tuple[Weather, ...]) -> Weather:
     """One of the kinds on some day."""
-    kind = WEATHERS[rng.integers(len(WEATHERS))]
+    kind = kinds[rng.integers(len(kinds))]
 
     def vary(value: Colour, spread: Colour) -> Colour:
         factor = 1 + np.multiply(spread, rng.uniform(-1, 1, len(value)))

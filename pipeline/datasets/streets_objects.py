@@ -5,40 +5,32 @@ import itertools
 import numpy as np
 
 from pipeline.datasets.streets_canvas import (
-    ASPHALTS,
-    BODIES,
     BUILDING,
     CAR,
-    FACADES,
     FAR,
-    LEAVES,
-    LINES,
     MARKING,
     NEAR,
     NIGHT,
     OVERSAMPLING,
-    PAVINGS,
     PEDESTRIAN,
-    PLATES,
     POLE,
     ROAD,
     SIDEWALK,
     SIGN,
     VEGETATION,
-    Colour,
     Paint,
-    Pair,
     Scene,
     shade,
 )
+from pipeline.datasets.streets_looks import Colour, Pair
 
 
 def ground(scene: Scene) -> None:
     """Verges, pavements, carriageway with repairs, and its markings."""
-    rng, paving, asphalt = scene.rng, scene.choose(PAVINGS, 6), scene.choose(ASPHALTS, 6)
+    rng, paving, asphalt = scene.rng, scene.choose(scene.look.pavings, 6), scene.choose(scene.look.asphalts, 6)
     for side, kerb in scene.kerbs.items():
         green = rng.random() < 0.35
-        verge = (VEGETATION, scene.choose(LEAVES)) if green else (SIDEWALK, shade(paving, 0.93))
+        verge = (VEGETATION, scene.choose(scene.look.leaves)) if green else (SIDEWALK, shade(paving, 0.93))
         scene.strip((kerb, kerb + side * 60), (NEAR, 3 * FAR), verge)
         scene.strip((kerb, kerb + side * scene.pavement), (NEAR, 3 * FAR), (SIDEWALK, paving))
         stone = (SIDEWALK, shade(paving, rng.uniform(0.7, 1.2)))
@@ -53,7 +45,7 @@ def ground(scene: Scene) -> None:
 
 def markings(scene: Scene, asphalt: Colour) -> None:
     """Lane, edge and crossing lines in paint more or less worn."""
-    rng, fresh, (left, right) = scene.rng, scene.choose(LINES, 5), scene.kerbs.values()
+    rng, fresh, (left, right) = scene.rng, scene.choose(scene.look.lines, 5), scene.kerbs.values()
     wear, width = rng.uniform(0.35, 1), rng.uniform(0.13, 0.28)
     paint = (MARKING, tuple(np.multiply(fresh, wear) + np.multiply(asphalt, 1 - wear)))
     middle, dash = left + (right - left) * rng.uniform(0.4, 0.6), rng.uniform(1.5, 5)
@@ -70,7 +62,9 @@ def markings(scene: Scene, asphalt: Colour) -> None:
 def skyline(scene: Scene) -> None:
     """Distant houses or woods on the horizon."""
     rng, z, wood = scene.rng, 3 * FAR, scene.rng.random() < 0.5
-    label, colour = (VEGETATION, scene.choose(LEAVES, 8)) if wood else (BUILDING, scene.choose(FACADES, 8))
+    label, colour = (
+        (VEGETATION, scene.choose(scene.look.leaves, 8)) if wood else (BUILDING, scene.choose(scene.look.facades, 8))
+    )
     for x in np.arange(-4 * FAR, 4 * FAR, 18) - scene.bend * z * z:
         paint = (label, shade(colour, rng.uniform(0.85, 1.1)))
         scene.panel((x, z), rng.uniform(9, 16), (-1, rng.uniform(4, 12 if wood else 24)), paint)
@@ -78,8 +72,8 @@ def skyline(scene: Scene) -> None:
 
 def house(scene: Scene, side: int, x: float, along: Pair) -> None:
     """A facade along the street in bays with windows, and the gable that faces the camera."""
-    rng, wall, storey = scene.rng, scene.choose(FACADES), scene.rng.uniform(2.6, 3.6)
-    storeys, bays = rng.integers(1, 7), max(2, round((along[1] - along[0]) / rng.uniform(2.5, 4.5)))
+    rng, wall, storey = scene.rng, scene.choose(scene.look.facades), scene.rng.uniform(2.6, 3.6)
+    storeys, bays = rng.integers(*scene.look.storeys), max(2, round((along[1] - along[0]) / rng.uniform(2.5, 4.5)))
     high, glass = storeys * storey + 0.8, scene.weather.haze if rng.random() < 0.4 else (55, 60, 72)
     glass, wide, tall = shade(glass, rng.uniform(0.6, 1.1)), rng.uniform(0.12, 0.3), rng.uniform(0.9, 2.3)
     edges = np.linspace(*along, bays + 1)[::-1]
@@ -98,7 +92,7 @@ def gable(scene: Scene, at: Pair, high: float, wall: Paint, window: Paint) -> No
     x, z = at
     scene.panel(at, 4.5, (0, high), wall)
     if scene.rng.random() < 0.5:
-        roof = (BUILDING, shade(scene.choose(FACADES), 0.6))
+        roof = (BUILDING, shade(scene.choose(scene.look.facades), 0.6))
         scene.face([(x - 4.5, high, z), (x + 4.5, high, z), (x, high + 2.5, z)], roof, z)
     for y in np.arange(1.2, high - 1.6, 3.1):
         for across in (-2.6, 0, 2.6):
@@ -107,10 +101,10 @@ def gable(scene: Scene, at: Pair, high: float, wall: Paint, window: Paint) -> No
 
 def tree(scene: Scene, at: Pair, high: float) -> None:
     """A trunk and a crown of leaf clusters; low ones are bushes."""
-    rng, leaf, width, (x, z) = scene.rng, scene.choose(LEAVES), high * scene.rng.uniform(0.2, 0.38), at
+    rng, leaf, width, (x, z) = scene.rng, scene.choose(scene.look.leaves), high * scene.rng.uniform(0.2, 0.38), at
     low, clusters = 0.35 * high if high > 2 else 0, rng.integers(6, 13)
     if low:
-        scene.panel(at, 0.03 * high, (0, 0.6 * high), (VEGETATION, (80, 66, 54)))
+        scene.panel(at, 0.03 * high, (0, 0.6 * high), (VEGETATION, scene.look.trunk))
     for across, up, r in rng.uniform((-width, 0, 0.35 * width), (width, 1, 0.7 * width), (clusters, 3)):
         across *= np.sqrt(max(0.1, 1 - (2 * up - 1) ** 2))
         y = max(low + up * (high - low), 0.6 * r)
@@ -129,7 +123,7 @@ def pole(scene: Scene, at: Pair, high: float, arm: float) -> None:
 
 def sign(scene: Scene, at: Pair) -> None:
     """A plate with a rim on a short pole."""
-    rng, colour = scene.rng, scene.choose(PLATES)
+    rng, colour = scene.rng, scene.choose(scene.look.plates)
     half, y = rng.uniform(0.35, 0.75), rng.uniform(2.2, 3)
     scene.panel(at, 0.06, (0, y), (POLE, shade((125, 125, 128), rng.uniform(0.5, 1.4))))
     outline = (disc, square, triangle)[rng.integers(3)]
@@ -169,7 +163,7 @@ def box(scene: Scene, at: Pair, half: tuple[float, float, float], span: Pair, pa
 
 def car(scene: Scene, at: Pair, across: bool = False) -> None:
     """A car or a van: its shadow, wheels, body, glazed cabin and lights."""
-    rng, body, van = scene.rng, (CAR, scene.choose(BODIES, 8)), scene.rng.random() < 0.2
+    rng, body, van = scene.rng, (CAR, scene.choose(scene.look.bodies, 8)), scene.rng.random() < 0.2
     wide, long = (2.1, 0.9) if across else (0.88, 2.1)
     x, z = at = at[0], max(at[1], NEAR + 0.8 + long)
     scene.strip((x - wide - 0.15, x + wide + 0.15), (z - long - 0.2, z + long), (None, (30, 30, 33)))

@@ -1,4 +1,4 @@
-"""``data/images.h5``: every image decoded once, at the working size; its mask where there is one.
+"""``data/images.h5``, ``data/source.h5``: every image decoded once, at the working size; its mask where there is one.
 
 /id (N,) str    /role (N,) str    /has_mask (N,) uint8    /crc32 (N, 2) uint32: image, mask
 /extent (N, 2) uint16: height, width of what is image, at the top left; the rest, if any, is padding
@@ -33,10 +33,10 @@ class ImageWriter:
     def __init__(self, file: h5py.File, count: int, size: tuple[int, int]):
         self.file = file
         height, width = size
-        images = {"chunks": (1, height, width, 3), "fletcher32": True}
+        images = {"chunks": (1, height, width, 3) if count else True, "fletcher32": True}
         file.create_dataset("image", (count, height, width, 3), np.uint8, **images)
         masks = {
-            "chunks": (1, height, width),
+            "chunks": (1, height, width) if count else True,
             "fletcher32": True,
             "compression": "gzip",
             "compression_opts": 1,
@@ -56,12 +56,12 @@ class ImageWriter:
         self.rows.append((name, role, mask is not None, extent or image.shape[:2], *sums))
 
     def finish(self, class_names: Sequence[str], colours: Sequence[Sequence[int]]) -> None:
-        names, roles, masked, extents, *sums = zip(*self.rows, strict=True)
+        names, roles, masked, extents, *sums = zip(*self.rows, strict=True) if self.rows else [()] * 6
         text = h5py.string_dtype()
         self.file.create_dataset("id", data=list(names), dtype=text)
         self.file.create_dataset("role", data=list(roles), dtype=text)
         self.file.create_dataset("has_mask", data=np.array(masked, np.uint8))
-        self.file.create_dataset("extent", data=np.array(extents, np.uint16))
+        self.file.create_dataset("extent", data=np.array(extents, np.uint16).reshape(-1, 2))
         self.file.create_dataset("crc32", data=np.array(sums, np.uint32).T)
         attributes = {"class_names": list(class_names), "colours": [list(colour) for colour in colours]}
         self.file.attrs.update({key: json.dumps(value) for key, value in attributes.items()})
@@ -96,6 +96,10 @@ class Images:
         """SHA-256 of the ids, checksums and extents of all images, whatever their masks."""
         pixels = self.crc32[:, 0].astype("<u4").tobytes() + self.extents.astype("<u2").tobytes()
         return hashlib.sha256("\n".join(self.ids).encode() + pixels).hexdigest()
+
+    def holds(self, name: str, image: np.ndarray) -> bool:
+        """Whether it has this image (H, W, 3) uint8 under this id."""
+        return name in self.index and int(self.crc32[self.index[name], 0]) == crc(name, image)
 
     def extent(self, name: str) -> tuple[int, int]:
         """Height and width of what is image, at the top left; the rest is padding."""
@@ -143,10 +147,11 @@ def write_images(
     count: int,
     class_names: Sequence[str],
     colours: Sequence[Sequence[int]],
+    size: tuple[int, int] | None = None,
 ) -> None:
-    """Write ``samples`` into a new file at ``path``, in their order."""
+    """Write ``samples`` into a new file at ``path``, in their order; only where there are none is ``size`` needed."""
     with create(path, SCHEMA, VERSION) as file:
-        writer: ImageWriter | None = None
+        writer = ImageWriter(file, 0, size) if size and not count else None
         for sample in samples:
             image = sample[2]
             writer = writer or ImageWriter(file, count, (image.shape[0], image.shape[1]))

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.params import Params
-from pipeline.datasets.sources import DatasetConfig, FilesConfig, StreetsConfig
+from pipeline.datasets.sources import DatasetConfig, FilesConfig, NoSource, SourceConfig, StreetsConfig
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,16 @@ from pipeline.datasets.sources import DatasetConfig, FilesConfig, StreetsConfig
         ("{kind: cityscapes, root: x, augmented: true}", "dataset.augmented: unknown key"),
         ("{kind: voc, root: x, augmented: 1}", "dataset.augmented: found 1"),
         ("{kind: voc}", "dataset.root: missing"),
+        ("{kind: none}", "dataset: found {'kind': 'none'}"),
+        ("{kind: streets, source: {kind: voc}}", "dataset.source.root: missing"),
+        (
+            "{kind: streets, source: {kind: streets, trian: 1}}",
+            "dataset.source.trian: unknown key, did you mean 'train'",
+        ),
+        (
+            "{kind: streets, source: {kind: streets, source: {kind: none}}}",
+            "dataset.source: found a source inside a source; expected one source domain. Remove the inner 'source'.",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_key(write_params: Callable[[str], Path], text: str, problem: str) -> None:
@@ -40,6 +50,19 @@ def test_a_mistake_is_told_with_its_key(write_params: Callable[[str], Path], tex
     with pytest.raises(ConfigError) as caught:
         Params(path).section("dataset", DatasetConfig)
     assert f"{path}:1: {problem}" in str(caught.value)
+
+
+def test_a_source_alone_has_no_source_either(write_params: Callable[[str], Path]) -> None:
+    """`prepare-source` reads dataset.source and nothing above it."""
+    path = write_params("dataset:\n  source: {kind: streets, source: {kind: none}}\n")
+    with pytest.raises(ConfigError, match=r":2: dataset\.source: found a source inside a source"):
+        Params(path).section("dataset.source", SourceConfig)
+
+
+def test_without_a_word_there_is_no_source(write_params: Callable[[str], Path]) -> None:
+    config = Params(write_params("dataset: {kind: streets}")).section("dataset", DatasetConfig)
+    assert config.source == NoSource()
+    assert Path(config.source.root).is_file()
 
 
 def test_a_size_is_height_and_width(write_params: Callable[[str], Path]) -> None:
@@ -55,6 +78,7 @@ def test_a_size_is_height_and_width(write_params: Callable[[str], Path]) -> None
         ("{kind: camvid, root: x}", "stretch", None),
         ("{kind: cityscapes, root: x}", "blocks", None),
         ("{kind: voc, root: x}", "pad", (505, 505)),
+        ("{kind: gta5, root: x}", "stretch", (526, 957)),
     ],
 )
 def test_each_kind_has_its_way_to_the_working_size(

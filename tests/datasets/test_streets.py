@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from pipeline.datasets.sources import Sample, StreetsConfig
 from pipeline.datasets.streets import CLASSES, COLOURS, IGNORE, draw
+from pipeline.datasets.streets_looks import LOOKS
+from pipeline.datasets.streets_source import Streets
 
 SIZE = (96, 128)
 
@@ -77,3 +80,63 @@ def test_brightness_varies_from_night_to_glare() -> None:
     brightness = [draw(0, index, (48, 64))[0].mean() for index in range(30)]
     assert min(brightness) < 60
     assert max(brightness) > 140
+
+
+@pytest.fixture(scope="module")
+def game() -> tuple[np.ndarray, np.ndarray]:
+    """Images (40, H, W, 3) and masks (40, H, W) of the other look."""
+    images, masks = zip(*(draw(0, index, SIZE, "game") for index in range(40)), strict=True)
+    return np.stack(images), np.stack(masks)
+
+
+def test_photographs_stay_as_they_are() -> None:
+    """No setting of the other look changes them: brightness by blocks, contrast of neighbours, pixels by class."""
+    image, mask = draw(0, 3, (48, 64))
+    blocks = [[108.5, 169.4, 171.7, 137.2], [139.4, 172.3, 151.7, 136.4]]
+    blocks += [[190.9, 182.5, 166.4, 158.8], [182.3, 181.8, 181.5, 177.6]]
+    assert image.reshape(4, 12, 4, 16, 3).mean((1, 3, 4)) == pytest.approx(np.array(blocks), abs=0.2)
+    assert np.abs(np.diff(image.astype(int), axis=1)).mean() == pytest.approx(16.14, abs=0.1)
+    pixels = np.bincount(mask.ravel(), minlength=256)[[*range(10), IGNORE]]
+    assert pixels == pytest.approx(np.array([457, 527, 111, 967, 166, 484, 90, 0, 55, 89, 126]), abs=2)
+
+
+def test_both_looks_show_every_class(game: tuple[np.ndarray, np.ndarray]) -> None:
+    _, masks = game
+    assert min(shares(masks).values()) > 0.001
+    assert 0.01 < (masks == IGNORE).mean() < 0.05
+    met = [(masks == label).any((1, 2)).mean() for label in range(len(CLASSES))]
+    assert min(met) > 0.2
+
+
+def test_a_game_is_sharper_more_colourful_and_seen_from_higher_up(
+    game: tuple[np.ndarray, np.ndarray], masks: np.ndarray
+) -> None:
+    images, game_masks = game
+    photographs = np.stack([draw(0, index, SIZE)[0] for index in range(30)])
+
+    def grain(stack: np.ndarray) -> float:
+        """Median difference of neighbouring pixels: texture and noise, not edges."""
+        return float(np.median(np.abs(np.diff(stack.astype(int), axis=2))))
+
+    def colourfulness(stack: np.ndarray) -> float:
+        return float(np.ptp(stack.astype(int), axis=3).mean())
+
+    assert grain(images) < 0.5 * grain(photographs)
+    assert colourfulness(images) > 1.3 * colourfulness(photographs)
+    assert shares(game_masks)["road"] > 1.1 * shares(masks)["road"]
+
+
+def test_no_scene_is_laid_out_alike_in_both_looks() -> None:
+    """Else the source domain would give away the held-out scenes of the target of the same seed."""
+    for index in range(5):
+        assert (draw(0, index, SIZE)[1] != draw(0, index, SIZE, "game")[1]).mean() > 0.05
+    assert len({look.seed for look in LOOKS.values()}) == len(LOOKS)
+
+
+def test_params_choose_the_look() -> None:
+    for look in LOOKS:
+        config = StreetsConfig.model_validate({"kind": "streets", "look": look, "size": (48, 64), "seed": 2})
+        image, mask = Streets(config).read(Sample("street_00004", "train"))
+        expected = draw(2, 4, (48, 64), look)
+        assert image.tobytes() == expected[0].tobytes()
+        assert mask.tobytes() == expected[1].tobytes()

@@ -99,3 +99,12 @@ def test_a_store_of_the_version_without_extents_is_refused(
         del file["extent"]
     with pytest.raises(ArtefactError, match=r"schema version is 1; this program reads version 2\. Delete it and run"):
         Images(path)
+
+
+def test_a_store_without_images_has_classes_and_a_size(tmp_path: Path) -> None:
+    write_images(tmp_path / "x.h5", [], 0, ["a", "b"], [[0, 0, 0], [1, 1, 1]], (12, 16))
+    with Images(tmp_path / "x.h5") as store:
+        assert (store.ids, store.class_names, store.size) == ([], ["a", "b"], (12, 16))
+        assert store.stack(store.ids).shape == (0, 12, 16, 3)
+        assert store.stack(store.ids, "mask").shape == (0, 12, 16)
+        assert not store.padded
