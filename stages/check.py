@@ -14,11 +14,12 @@ from pipeline.core.params import Params
 from pipeline.core.progress import say
 from pipeline.core.runtime import read_runtime
 from pipeline.core.stage import run_command
-from pipeline.datasets.opening import open_source
+from pipeline.datasets.opening import keys_under, learnable, open_source
 from pipeline.datasets.scan import scan
-from pipeline.datasets.sources import DatasetConfig, Source
+from pipeline.datasets.sources import DatasetConfig, Known, NoSource, Sample, Source, SourceConfig
 from pipeline.datasets.split import Catalogue
 from pipeline.learning.checking import data_problems, section_problems
+from pipeline.stores.classes import require_same_classes
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -34,8 +35,10 @@ def main() -> None:
     try:
         params = Params(args.params)
         problems += section_problems(params, args.graph)
-        data = look_at(open_source(params.section("dataset", DatasetConfig)), read_runtime(params).workers)
-        problems += data_problems(params, data, args.graph)
+        config, workers = params.section("dataset", DatasetConfig), read_runtime(params).workers
+        target = open_source(config)
+        problems += source_problems(config.source, config, target, workers)
+        problems += data_problems(params, look_at(target, target.samples(), workers), args.graph)
     except UserError as error:
         problems += str(error).splitlines()
     problems = list(dict.fromkeys(problems))
@@ -44,13 +47,33 @@ def main() -> None:
     say(f"{args.params} and its data set are fine; next: dvc repro")
 
 
-def look_at(source: Source, workers: int) -> Catalogue:
-    """Decode everything and say what there is.
+def source_problems(config: SourceConfig, target_config: Known, target: Source, workers: int) -> list[str]:
+    """Decode the source domain, if there is one, and say what `prepare` would refuse of it."""
+    if isinstance(config, NoSource):
+        return []
+    try:
+        with keys_under("dataset.source"):
+            source = open_source(config)
+            require_same_classes(source.classes, target.classes)
+            require_other(config, target_config)
+            look_at(source, learnable(source), workers, "source ")
+    except UserError as error:
+        return str(error).splitlines()
+    return []
 
-    Raises:
-        DataError: every problem of the files.
-    """
-    samples = source.samples()
+
+def require_other(source: Known, target: Known) -> None:
+    """Refuse a source domain that is the target; `prepare` compares the images themselves."""
+    apart = {"source", "size", "fit", "train", "validation", "test"}
+    if source.model_dump(exclude=apart) == target.model_dump(exclude=apart):
+        raise DataError(
+            "dataset: is the target itself; expected a source domain of other images, since all its masks are learned. "
+            "Name another data set, or for streets another look or seed."
+        )
+
+
+def look_at(source: Source, samples: list[Sample], workers: int, title: str = "") -> Catalogue:
+    """Decode everything and say what there is, or raise every problem of the files."""
     rows = [
         (s.id, s.role, None if mask is None else np.unique(mask))
         for s, _, mask in scan(source, samples, "check", workers)
@@ -58,7 +81,7 @@ def look_at(source: Source, workers: int) -> Catalogue:
     presence = {name: values for name, _, values in rows if values is not None}
     for role in dict.fromkeys(role for _, role, _ in rows):
         names = [name for name, other, _ in rows if other == role]
-        say(f"{role}: {len(names)} images, {sum(name in presence for name in names)} with masks")
+        say(f"{title}{role}: {len(names)} images, {sum(name in presence for name in names)} with masks")
     return Catalogue([row[0] for row in rows], [row[1] for row in rows], presence, list(source.classes))
 
 

@@ -1,11 +1,12 @@
 """Train one learner and publish one model.
 
 Reads the params sections named by --section (a later one overrides an earlier one, key by key), data/images.h5,
-data/split.json and what --base, --join and --labels name; writes a model and its history. Costs: minutes to days; it
-shows progress, writes a checkpoint every minute and goes on from it when it is run again.
+data/split.json and what --base, --start, --join, --labels and --source name; writes a model and its history. Costs:
+minutes to days; it shows progress, writes a checkpoint every minute and goes on from it when it is run again.
 """
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -31,9 +32,11 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
     parser.add_argument("--base", type=Path, help="a published model the learner builds on")
+    parser.add_argument("--start", type=Path, help="a published model that networks may begin with: begin_with")
     stores = parser.add_mutually_exclusive_group()
     stores.add_argument("--join", type=Path, help="a label store whose images count as labelled")
     stores.add_argument("--labels", type=Path, help="a label store that gives training images a pseudo-label each")
+    parser.add_argument("--source", type=Path, help="the source domain's images, for the share of steps that is its")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
     return parser
@@ -49,26 +52,22 @@ def main() -> None:
     params = Params(args.params)
     runtime, device = start(params)
     kind = learner_class(args.learner)
-    inputs = [path for path in (args.images, args.split, args.base, args.join, args.labels) if path]
+    named = (args.images, args.split, args.base, args.start, args.join, args.labels, args.source)
+    inputs = [path for path in named if path]
     conditions = f"{device} {torch.get_num_threads()} {torch.__version__}"
-    with Images(args.images) as images, stage(args.out, params, keys(args), inputs, conditions) as run:
+    other = Images(args.source) if args.source else nullcontext()
+    with Images(args.images) as images, other as source, stage(args.out, params, keys(args), inputs, conditions) as run:
         seed: int = run.section("seed", Seed)
-        recipe = Recipe.read(run, kind.schema, args.section, args.base, images)
+        recipe = Recipe.read(run, kind.schema, args.section, args.base, images, args.start, device)
         torch.manual_seed(torch_seed(seed, "init"))
         learner = kind(recipe.config, recipe.task).to(device).to(memory_format=torch.channels_last)
         split = Split.load(args.split)
-        normalise = recipe.normalise(device)
-        stores = {"join": args.join, "labels": args.labels}
+        normalise = recipe.task.normalise
+        stores = {"join": args.join, "labels": args.labels, "source": source}
         batches = open_batches(images, split, recipe.config, normalise, seed=seed, **stores, device=device)
         seconds = runtime.checkpoint_seconds
         rows = fit(
-            learner,
-            batches,
-            recipe.config,
-            seed=seed,
-            folder=run.scratch,
-            name=run.name,
-            checkpoint_seconds=seconds,
+            learner, batches, recipe.config, seed=seed, folder=run.scratch, name=run.name, checkpoint_seconds=seconds
         )
         network, net = learner.result()
         with run.publishing(args.history) as table, run.publishing(args.out) as aside:

@@ -3,7 +3,9 @@
 Images and masks lie in memory as uint8 (190 MB for CamVid); the weak views are made on the device.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -53,6 +55,19 @@ class Pool:
 Stream = tuple[Pool, int]  # a pool and how many of its images a batch holds
 
 
+@dataclass(frozen=True)
+class SourceSteps:
+    """Which steps' labelled images are the source domain's: a ``share``, evenly spread, of those before ``until``."""
+
+    stream: Stream
+    share: float
+    until: int
+
+    def before(self, step: int) -> int:
+        """How many of the steps before ``step`` they are."""
+        return math.floor(min(step, self.until) * self.share)
+
+
 class Batches(LabelledData):
     """The one loader, the same for every method.
 
@@ -61,6 +76,7 @@ class Batches(LabelledData):
             where both are one shuffled set, images with pseudo-labels for masks.
         true: how many images carry a true mask; only these count for class weights.
         unlabelled: the stream of x_u; where the labelled images have pseudo-labels, its masks are such, too.
+        source: which steps take x_l and y_l from the source domain instead, and from what; no other image is skipped.
     """
 
     def __init__(
@@ -72,24 +88,34 @@ class Batches(LabelledData):
         normalise: Normalise,
         classes: int,
         device: torch.device | str = "cpu",
+        source: SourceSteps | None = None,
     ):
-        self.streams, self.unlabelled, self.true = labelled, unlabelled, true
+        self.streams, self.unlabelled, self.source = labelled, unlabelled, source
+        self.labelled_images, self.unlabelled_images = true, len(unlabelled[0].images)
         self.views, self.normalise, self.device = views, normalise, device
         self.counts = count_pixels(labelled[0][0].masks[:true].numpy(), classes)
 
     def __call__(self, step: int) -> Batch:
         """The batch of one step."""
-        drawn = [self._draw(stream, step) for stream in self.streams]
-        x, maps = drawn[0] if len(drawn) == 1 else (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        x_u, maps_u = self._draw(self.unlabelled, step)
-        if maps.shape[1] == 1:
-            return Batch(x, maps[:, 0], x_u)
-        return Batch(x, maps[:, 0], x_u, maps[:, 1], maps_u[:, 0])
+        before = self.source.before(step) if self.source else 0
+        if self.source and self.source.before(step + 1) > before:
+            return self._batch([self.source.stream], before, step, source=True)
+        return self._batch(self.streams, step - before, step)
 
-    def _draw(self, stream: Stream, step: int) -> tuple[Tensor, Tensor]:
-        """Views (B, 3, h, w) of the step's images and of their masks, beside them any pseudo-labels (B, 1|2, h, w)."""
+    def _batch(self, streams: Sequence[Stream], turn: int, step: int, *, source: bool = False) -> Batch:
+        """The batch of one step, the ``turn``-th for these labelled streams."""
+        drawn = [self._draw(stream, turn, step) for stream in streams]
+        x, maps = drawn[0] if len(drawn) == 1 else (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        x_u, maps_u = self._draw(self.unlabelled, step, step)
+        if self.streams[0][0].pseudo is None:
+            return Batch(x, maps[:, 0], x_u, source=source)
+        p_l = torch.full_like(maps[:, 0], IGNORE) if source else maps[:, 1]
+        return Batch(x, maps[:, 0], x_u, p_l, maps_u[:, 0], source)
+
+    def _draw(self, stream: Stream, turn: int, step: int) -> tuple[Tensor, Tensor]:
+        """Views (B, 3, h, w) of the turn's images and of their masks, beside them any pseudo-labels (B, 1|2, h, w)."""
         pool, count = stream
-        numbers = pool.indices(step * count, count) if count else []
+        numbers = pool.indices(turn * count, count) if count else []
         chosen = torch.tensor(numbers, dtype=torch.long)
         kinds = [pool.masks] if pool.pseudo is None else [pool.masks, pool.pseudo]
         images, maps = pool.images.index_select(0, chosen), [kind.index_select(0, chosen) for kind in kinds]
@@ -100,8 +126,8 @@ class Batches(LabelledData):
 
     def labelled(self, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
         pool, _ = self.streams[0]
-        for first in range(0, self.true, size):
-            part = slice(first, min(first + size, self.true))
+        for first in range(0, self.labelled_images, size):
+            part = slice(first, min(first + size, self.labelled_images))
             yield self.normalise(pool.images[part].to(self.device)), pool.masks[part].to(self.device).long()
 
 

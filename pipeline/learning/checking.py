@@ -16,15 +16,17 @@ from pipeline.core.runtime import Runtime, choose_device
 from pipeline.datasets.sources import DatasetConfig
 from pipeline.datasets.split import Catalogue, SplitConfig, divide
 from pipeline.labelling.filter import FilterConfig, minimum_codes
+from pipeline.learning.data import no_source
 from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Task
 from pipeline.learning.optim import make_optimiser
-from pipeline.learning.recipe import learner_class
+from pipeline.learning.recipe import learner_class, load_start
 from pipeline.nets.batchnorm import require_sense
 from pipeline.nets.published import build, segmentation_module
-from pipeline.nets.weights import NAMED
+from pipeline.nets.weights import IMAGENET, NAMED
 from pipeline.scoring.evaluation import EvaluateConfig
 from pipeline.stores.codes import EDGES
+from pipeline.views.weak import Normalise
 
 SCHEMAS: dict[str, Any] = {
     "seed": Seed,
@@ -57,7 +59,8 @@ def _unknown(params: Params, key: str, known: list[str]) -> str:
 def _checks(params: Params, stages: list[dict[str, Any]]) -> Iterator[Callable[[], object]]:
     for key, schema in SCHEMAS.items():
         yield lambda key=key, schema=schema: params.section(key, schema)  # type: ignore[misc]
-    yield lambda: _check_root(params)
+    for key in ("dataset.root", "dataset.source.root"):
+        yield lambda key=key: _check_root(params, key)  # type: ignore[misc]
     if params.has("runtime"):
         yield lambda: choose_device(params.section("runtime", Runtime).device)
     for stage in stages:
@@ -72,18 +75,29 @@ def _try_learner(params: Params, words: list[str]) -> None:
     kind = learner_class(_after(words, "--learner")[0])
     config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
     _check_weights(network.weights)
-    if "--base" not in words:
+    if config.source and "--source" not in words:
+        raise no_source(config.source, f"{_after(words, '--section')[-1]} is given no --source in dvc.yaml")
+    if config.source and params.raw("dataset.source.kind") == "none":
+        raise no_source(config.source, "dataset.source.kind is none")
+    sizes = [params.raw("dataset").get("size"), params.raw("dataset").get("source", {}).get("size")]
+    if config.source and config.views.crop is None and None not in sizes and sizes[0] != sizes[1]:
+        found = f"dataset.source.size: found {sizes[1]}, and {sizes[0]} in dataset.size"
+        raise ConfigError(f"{found}; expected the same where views.crop is null. Set one of them.")
+    if config.begin_with == "supervised" and "--start" not in words:
+        load_start(None, [], {})
+    if "--base" not in words and config.begin_with == "weights":
         require_sense(network, config.batch_norm)
     fresh = network.model_copy(update={"weights": None})
-    task = Task(["a", "b"], fresh.model_dump(mode="json"), lambda: build(fresh, 2), build(fresh, 2))
+    scale = Normalise(*IMAGENET)
+    task = Task(["a", "b"], fresh.model_dump(mode="json"), lambda: build(fresh, 2), scale, build(fresh, 2))
     for module in kind(config, task).players().values():
         make_optimiser(module, config.optimiser)
 
 
-def _check_root(params: Params) -> None:
-    root = params.raw("dataset.root")
+def _check_root(params: Params, key: str) -> None:
+    root = params.raw(key)
     if not (isinstance(root, str) and Path(root).exists()):
-        raise ConfigError(f"dataset.root: {root!r}: no such file or folder; DVC watches it. Mend the path.")
+        raise ConfigError(f"{key}: {root!r}: no such file or folder; DVC watches it. Mend the path.")
 
 
 def _check_weights(weights: str | None) -> None:

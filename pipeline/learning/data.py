@@ -1,5 +1,6 @@
 """From stores to batches: who is labelled, with which masks, and who is not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 from pipeline.core.errors import ArtefactError, DataError
 from pipeline.core.progress import warn
 from pipeline.datasets.split import Split
-from pipeline.learning.batches import Batches, Pool, Stream
+from pipeline.learning.batches import Batches, Pool, SourceSteps, Stream
 from pipeline.learning.fit import FitConfig
+from pipeline.stores.classes import require_same_classes
 from pipeline.stores.hdf5 import IGNORE
 from pipeline.stores.images import Images
 from pipeline.stores.labels import Labels
@@ -25,26 +27,25 @@ def open_batches(
     seed: int,
     join: Path | None = None,
     labels: Path | None = None,
+    source: Images | None = None,
     device: torch.device | str = "cpu",
 ) -> Batches:
     """Batches of a split.
 
-    A true mask is read for labelled images only.
+    A true mask is read for labelled images only, and for those of the source domain, if a share of the steps is its.
 
     Args:
         join: a label store whose images count as labelled, with pseudo-labels for masks. Images without a single label
             are left out, so that a filter that keeps nothing gives exactly the supervised training.
         labels: a label store that gives every training image a pseudo-label beside its mask, if it has one.
+        source: the images of the source domain, not read where ``config.source`` is 0.
 
     Raises:
-        DataError: no labelled pixel at all, or unlabelled images are wanted and there are none.
+        DataError: no labelled pixel at all, unlabelled images or a source domain are wanted and there are none, or the
+            source domain has other classes or, without views.crop, another size.
         ArtefactError: a store that lacks training images, or is of another class list, size or split, or damaged.
     """
-    names, masks = list(split.labelled), images.stack(split.labelled, "mask")
-    if not (masks < len(images.class_names)).any():
-        raise DataError(
-            f"{images.path}: the {len(names)} labelled images have no labelled pixel; expected some. Mend the masks."
-        )
+    names, masks = list(split.labelled), _true_masks(images, split.labelled)
     if config.unlabelled and not split.unlabelled:
         raise DataError(
             "split: no unlabelled image, nothing to learn from beside the labelled ones. Add images, "
@@ -63,14 +64,45 @@ def open_batches(
         normalise,
         len(images.class_names),
         device,
+        _source_steps(source, images, config, seed) if config.source else None,
     )
-    for name, pixels in zip(images.class_names, batches.counts.per_class, strict=True):
-        if pixels == 0:
-            warn(f"class '{name}' is in no labelled image; it cannot be learned")
+    for number in np.flatnonzero(batches.counts.per_class == 0).tolist():
+        elsewhere = batches.source and any(mask.eq(number).any() for mask in batches.source.stream[0].masks)
+        learned = "it is learned from the source domain alone" if elsewhere else "it cannot be learned"
+        warn(f"class '{images.class_names[number]}' is in no labelled image; {learned}")
     return batches
 
 
 Masked = tuple[list[str], np.ndarray]  # image ids and their masks (n, H, W) uint8
+
+
+def no_source(share: float, found: str) -> DataError:
+    """What to say where ``share`` of the steps has no source domain to learn from."""
+    remedy = "Name one there, or set source: 0."
+    return DataError(
+        f"source: {share} of the steps, but {found}; expected a labelled data set in dataset.source. {remedy}"
+    )
+
+
+def _source_steps(source: Images | None, images: Images, config: FitConfig, seed: int) -> SourceSteps:
+    if source is None or not source.ids:
+        found = f"{source.path} holds no image" if source else "the stage is given no --source"
+        raise no_source(config.source, found)
+    require_same_classes(source.class_names, images.class_names)
+    if source.size != images.size and config.views.crop is None:
+        sizes = f"images of {list(source.size)}; expected the target's {list(images.size)}, as there is no views.crop"
+        raise DataError(f"{source.path}: {sizes}. Set views.crop, or dataset.source.size.")
+    pool = _pool(source, (source.ids, _true_masks(source, source.ids)), seed, "source")
+    return SourceSteps((pool, config.batch), config.source, round(config.source_until * config.steps))
+
+
+def _true_masks(images: Images, names: Sequence[str]) -> np.ndarray:
+    masks = images.stack(names, "mask")
+    if not (masks < len(images.class_names)).any():
+        raise DataError(
+            f"{images.path}: the {len(names)} labelled images have no labelled pixel; expected some. Mend the masks."
+        )
+    return masks
 
 
 def _streams(

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import nn
 
 from pipeline.core.errors import ConfigError, NonFiniteError
@@ -36,6 +36,9 @@ class FitConfig(Section):
     unlabelled_pool: Literal["unlabelled", "all"] = "unlabelled"  # who they are: U, or L and U together
     fixed_void: bool = False  # pseudo-labels are void where every labelled mask is: under the camera's own car
     pseudo: NonNegativeInt | None = None  # of `batch`, how many are joined images; null: one shuffled set
+    begin_with: Literal["weights", "supervised"] = "weights"  # network.weights, or those of the supervised network
+    source: float = Field(default=0, ge=0, lt=1)  # share of the steps whose labelled images are the source domain's
+    source_until: float = Field(default=1, ge=0, le=1)  # share of the training after which all are the target's
     optimiser: OptimiserConfig
     views: WeakViews = WeakViews()
     batch_norm: Mode = "trained"  # or statistics: fixed affine parameters; or frozen: these and the statistics
@@ -55,17 +58,17 @@ class History:
     steps: int
     rows: list[dict[str, float]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
+    counts: dict[str, int] = field(default_factory=dict)  # a term may begin, or stop, within a row
 
     def add(self, step: int, rate: float, terms: dict[str, float]) -> None:
         """Note one finished step (counted from 1)."""
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
+            self.counts[name] = self.counts.get(name, 0) + 1
         if step % max(1, self.steps // ROWS) == 0 or step == self.steps:
-            means = {name: total / self.count for name, total in self.sums.items()}
+            means = {name: total / self.counts[name] for name, total in self.sums.items()}
             self.rows.append({"step": step, "rate": rate, **means})
-            self.sums, self.count = {}, 0
+            self.sums, self.counts = {}, {}
 
 
 def fit(
@@ -165,6 +168,8 @@ def _enough_values() -> Iterator[None]:
     except (ValueError, RuntimeError) as error:
         if "more than 1 value per channel" in str(error):
             found = "batch: too small for batch norm at this image size; raise batch or dataset.size."
+        elif "Padding size should be less" in str(error):
+            found = "sigma: its blur reaches beyond the view; lower the sigma of weak and strong, or raise views.crop."
         elif "Output size is too small" in str(error):
             found = "views.crop or dataset.size: too small for this network; raise it."
         else:
@@ -179,7 +184,7 @@ def _save(
         "step": step,
         "learner": learner.state_dict(),
         "optimisers": {player: optimiser.state_dict() for player, optimiser in optimisers.items()},
-        "history": {"rows": history.rows, "sums": history.sums, "count": history.count},
+        "history": {"rows": history.rows, "sums": history.sums, "counts": history.counts},
     }
     checkpoint.save(folder, step, state)
 
@@ -194,6 +199,6 @@ def _resume(
     learner.load_state_dict(state["learner"])
     for player, optimiser in optimisers.items():
         optimiser.load_state_dict(state["optimisers"][player])
-    history.rows, history.sums, history.count = (state["history"][key] for key in ("rows", "sums", "count"))
+    history.rows, history.sums, history.counts = (state["history"][key] for key in ("rows", "sums", "counts"))
     say(f"[{name}] goes on from step {state['step']}")
     return int(state["step"])

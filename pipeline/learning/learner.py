@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pipeline.views.weak import Normalise
+
 
 @dataclass(frozen=True)
 class Batch:
     """Weak views of one step: x_l (B, 3, H, W), y_l (B, H, W) int64 with 255 = ignore, x_u (U, 3, H, W), U may be 0.
 
     Where the stage is given a store of pseudo-labels, p_l (B, H, W) and p_u (U, H, W) are those of the same views.
+    ``source``: x_l and y_l are the source domain's, for which there are no pseudo-labels (p_l is void).
     """
 
     x_l: Tensor
@@ -25,6 +28,7 @@ class Batch:
     x_u: Tensor
     p_l: Tensor | None = None
     p_u: Tensor | None = None
+    source: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,19 +55,23 @@ class Task:
     """What a learner is made from, beside its own section of params.yaml.
 
     ``network`` is the validated section of the segmentation network and ``new_network()`` a fresh one, initialised from
-    the seed; ``base`` is an already trained network, where dvc.yaml gives the stage one.
+    the seed; ``normalise`` is what makes its input of bytes; ``base`` is an already trained network, where dvc.yaml
+    gives the stage one.
     """
 
     class_names: list[str]
     network: dict[str, Any]
     new_network: Callable[[], nn.Module]
+    normalise: Normalise
     base: nn.Module | None = None
 
 
 class LabelledData:
-    """What a learner may look at before its first step."""
+    """What a learner may look at before its first step: the target's images, never the source domain's."""
 
     counts: PixelCounts
+    labelled_images: int  # with true masks
+    unlabelled_images: int  # of which x_u are drawn; 0 where there are none
 
     def labelled(self) -> Iterator[tuple[Tensor, Tensor]]:
         """x (b, 3, H, W) and y (b, H, W) of the labelled images with true masks, in order, not augmented."""

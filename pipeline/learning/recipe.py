@@ -1,5 +1,6 @@
 """What a training is made from, read from params and an earlier model, and what is written about it."""
 
+import copy
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pipeline.core.stage import Run
 from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Learner, Task
 from pipeline.nets.batchnorm import require_sense
-from pipeline.nets.published import Header, build, load_model, network_module, segmentation_module
+from pipeline.nets.published import Header, Model, build, load_model, network_module, segmentation_module
 from pipeline.stores.images import Images
 from pipeline.views.weak import Normalise
 
@@ -40,7 +41,7 @@ def learner_class(name: str) -> type[Learner]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The validated config, the task and the input normalisation of one training."""
+    """The validated config, the task and the input's scale (for the model's header) of one training."""
 
     config: FitConfig
     task: Task
@@ -50,28 +51,44 @@ class Recipe:
 
     @classmethod
     def read(
-        cls, run: Run, schema: type[FitConfig], sections: Sequence[str], base: Path | None, images: Images
+        cls,
+        run: Run,
+        schema: type[FitConfig],
+        sections: Sequence[str],
+        base: Path | None,
+        images: Images,
+        start: Path | None,
+        device: torch.device,
     ) -> "Recipe":
+        """
+        Args:
+            base: a model the learner builds on, with that model's network.
+            start: a model whose weights networks begin with, where params say ``begin_with: supervised``.
+
+        Raises:
+            ArtefactError: a model is missing, damaged or of other classes; or ``start`` is of another network.
+            ConfigError: ``begin_with`` wants a model and there is none, or a section is wrong.
+        """
         config = run.merged(sections, schema)
         names = images.class_names
         if base is not None:
-            model = load_model(base)
-            if model.header.class_names != names:
-                found = f"knows the classes {model.header.class_names}; the images have {names}"
-                raise ArtefactError(f"{base}: {found}. Run 'dvc repro' to train it on this data set.")
+            model = load_of_classes(base, names)
             header = model.header
-            task = Task(names, header.network, lambda: build_from(header.network, len(names)), model.net)
+            normalise = Normalise(tuple(header.mean), tuple(header.std), device)
+            task = Task(names, header.network, lambda: build_from(header.network, len(names)), normalise, model.net)
             return cls(config, task, header.mean, header.std, model.digest)
         raw: dict[str, Any] = run.section("network", dict[str, Any])
         module = segmentation_module(str(raw.get("name")))
         network = run.section("network", module.Config)
-        require_sense(network, config.batch_norm)
         mean, std = module.normalisation(network)
-        task = Task(names, network.model_dump(mode="json"), lambda: build(network, len(names)))
+        normalise, plain = Normalise(mean, std, device), network.model_dump(mode="json")
+        if config.begin_with == "supervised":
+            model = load_start(start, names, plain)
+            task = Task(names, plain, lambda: fresh_copy(model.net), normalise)
+            return cls(config, task, list(mean), list(std), model.digest)
+        require_sense(network, config.batch_norm)
+        task = Task(names, plain, lambda: build(network, len(names)), normalise)
         return cls(config, task, list(mean), list(std), None)
-
-    def normalise(self, device: torch.device) -> Normalise:
-        return Normalise(tuple(self.mean), tuple(self.std), device)
 
     def header(self, network: dict[str, Any], images: Images, run: Run, device: torch.device) -> Header:
         """The header of the published model; nothing in it depends on the time, the host or the folder."""
@@ -88,6 +105,36 @@ class Recipe:
         published = {**network, "weights": None} if "weights" in network else network
         names, colours, size = images.class_names, images.colours, [int(side) for side in images.size]
         return Header(published, names, colours, self.mean, self.std, size, settings, provenance, images.padded)
+
+
+def load_of_classes(path: Path, names: list[str]) -> Model:
+    """A model of the classes ``names``; errors as ``load_model``, and an ArtefactError for other classes."""
+    model = load_model(path)
+    if model.header.class_names != names:
+        found = f"knows the classes {model.header.class_names}; the images have {names}"
+        raise ArtefactError(f"{path}: {found}. Run 'dvc repro' to train it on this data set.")
+    return model
+
+
+def load_start(path: Path | None, names: list[str], network: dict[str, Any]) -> Model:
+    """The model whose weights a network of the section ``network`` begins with."""
+    if path is None:
+        raise ConfigError(
+            "begin_with: found supervised, but the stage is given no --start in dvc.yaml; write 'begin_with: weights'."
+        )
+    model, wanted = load_of_classes(path, names), {**network, "weights": None}
+    other = sorted(key for key in wanted | model.header.network if model.header.network.get(key) != wanted.get(key))
+    if other:
+        found, expected = (
+            ", ".join(f"{key} {section.get(key)}" for key in other) for section in (model.header.network, wanted)
+        )
+        raise ArtefactError(f"{path}: its network has {found}; expected {expected}, as in params. Run 'dvc repro'.")
+    return model
+
+
+def fresh_copy(net: torch.nn.Module) -> torch.nn.Module:
+    """A copy to train."""
+    return copy.deepcopy(net).train().requires_grad_(True)
 
 
 def build_from(network: dict[str, Any], classes: int) -> torch.nn.Module:

@@ -1,10 +1,12 @@
-"""Batches are a function of (seed, step); every image comes once an epoch; true masks alone are counted."""
+"""Batches are a function of (seed, step); every image comes once an epoch; the target's true masks alone count."""
 
 import numpy as np
+import pytest
 import torch
 
-from pipeline.learning.batches import Batches, Pool, count_pixels
-from pipeline.views.weak import Normalise, WeakViews
+from pipeline.core.seeding import generator
+from pipeline.learning.batches import Batches, Pool, SourceSteps, count_pixels
+from pipeline.views.weak import Normalise, WeakViews, apply_views, draw_view
 
 UNIT = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)
 
@@ -17,6 +19,86 @@ def pool(count: int, seed: int = 0, name: str = "labelled") -> Pool:
 def batches(count: int = 5, batch: int = 2, seed: int = 0) -> Batches:
     still = WeakViews(scales=[1.0], flip=0, shift=0)
     return Batches([(pool(count, seed), batch)], 3, (pool(4, seed, "unlabelled"), 3), still, UNIT, 3)
+
+
+def mixed(share: float, until: int = 100, batch: int = 2, views: WeakViews | None = None) -> Batches:
+    """Five target images 0..4 and seven of the source domain, brighter by 100."""
+    chosen = views or WeakViews(scales=[1.0], flip=0, shift=0)
+    other = pool(7, name="source")
+    other.images = other.images + 100
+    source = SourceSteps((other, batch), share, until)
+    return Batches([(pool(5), batch)], 3, (pool(4, name="unlabelled"), 3), chosen, UNIT, 3, "cpu", source)
+
+
+def numbers(x: torch.Tensor) -> list[int]:
+    """Views (B, 3, H, W) of constant images -> the numbers of these images."""
+    return x[:, 0, 0, 0].round().int().tolist()
+
+
+@pytest.mark.parametrize(
+    ("share", "until", "steps"),
+    [
+        (0.5, 100, [1, 3, 5, 7, 9, 11]),
+        (0.25, 100, [3, 7, 11]),
+        (0.75, 100, [1, 2, 3, 5, 6, 7, 9, 10, 11]),
+        (0.5, 6, [1, 3, 5]),
+        (0.5, 5, [1, 3]),
+        (0.0, 100, []),
+        (0.5, 0, []),
+    ],
+)
+def test_which_steps_are_the_source_s(share: float, until: int, steps: list[int]) -> None:
+    """Step k is if floor((k + 1) s) > floor(k s), of those before ``until``."""
+    made = [mixed(share, until)(step) for step in range(12)]
+    assert [step for step, batch in enumerate(made) if batch.source] == steps
+    assert all((min(numbers(batch.x_l)) >= 100) == batch.source for batch in made)
+    assert all((max(numbers(batch.x_l)) >= 100) == batch.source for batch in made)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3, 0.9])
+@pytest.mark.parametrize("until", [100, 14])
+def test_neither_domain_skips_an_image(share: float, until: int) -> None:
+    """Target and source each go on where they were left, in the very order in which they would be visited alone."""
+    made = [mixed(share, until)(step) for step in range(40)]
+    for source, size in ((False, 5), (True, 7)):
+        seen = [number % 100 for batch in made if batch.source == source for number in numbers(batch.x_l)]
+        assert seen == pool(size, name="source" if source else "labelled").indices(0, len(seen))
+    assert [numbers(batch.x_u) for batch in made] == [numbers(batches()(step).x_u) for step in range(40)]
+
+
+def test_source_images_keep_their_masks_and_count_for_nothing() -> None:
+    made = mixed(0.5)
+    assert torch.equal((made(1).x_l[:, 0].round().long() - 100) % 3, made(1).y_l)
+    assert made.counts.total == batches().counts.total
+    assert (made.labelled_images, made.unlabelled_images) == (3, 4)
+
+
+def test_without_a_share_the_views_are_those_of_no_source() -> None:
+    views = WeakViews(crop=(3, 5), scales=[0.8, 1.3])
+    alone = Batches([(pool(5), 2)], 3, (pool(4, name="unlabelled"), 3), views, UNIT, 3)
+    for step in range(6):
+        for kind in ("x_l", "y_l", "x_u"):
+            assert torch.equal(getattr(mixed(0, views=views)(step), kind), getattr(alone(step), kind))
+
+
+def test_views_are_drawn_by_the_step_whatever_was_drawn_before() -> None:
+    """Whether a share of the earlier steps was the source's changes which image comes, not how it is seen."""
+    views = WeakViews(crop=(3, 5), scales=[0.8, 1.3])
+    made = mixed(0.5, views=views)
+    place, rng = made.streams[0][0].indices(2 * 2, 2), generator(0, "labelled", "views", 4)
+    drawn = [draw_view(views, (4, 6), rng) for _ in range(2)]
+    expected, _ = apply_views(pool(5).images[place], pool(5).masks[place][:, None], drawn, UNIT)
+    assert torch.equal(made(4).x_l, expected)
+
+
+def test_a_batch_of_both_kinds_is_a_function_of_seed_and_step() -> None:
+    views = WeakViews(crop=(3, 5), scales=[0.8, 1.3])
+    first, second = mixed(0.5, views=views), mixed(0.5, views=views)
+    for step in range(5):
+        first(step)
+    for step in (5, 4):
+        assert torch.equal(first(step).x_l, second(step).x_l)
+        assert torch.equal(first(step).y_l, second(step).y_l)
 
 
 def test_each_image_once_an_epoch_and_in_another_order_the_next():

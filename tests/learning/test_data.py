@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
+from pydantic import ValidationError
 
 from pipeline.core.errors import ArtefactError, DataError
 from pipeline.datasets.split import Split
 from pipeline.learning.data import open_batches
 from pipeline.learning.fit import FitConfig
-from pipeline.stores.images import Images
+from pipeline.stores.images import Images, write_images
 from pipeline.stores.labels import Labelled, write_labels
 from pipeline.views.weak import Normalise
 
@@ -175,6 +177,104 @@ def test_a_store_without_a_single_label_is_warned_of(images, split, label_store,
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 255))
     open_batches(images, split, config(unlabelled=1), UNIT, seed=0, labels=store)
     assert "labels no pixel of the training images" in capsys.readouterr().err
+
+
+@pytest.fixture
+def source(image_store, image_rows):
+    """Five brighter images of another size, one of them without a mask that says anything."""
+    rows = [
+        (f"s{n}", "train", np.full((8, 20, 3), 200 + n, np.uint8), np.full((8, 20), n % 3, np.uint8)) for n in range(5)
+    ]
+    with Images(image_store("source.h5", rows=rows)) as store:
+        yield store
+
+
+def test_a_share_of_the_steps_learns_from_the_source_domain(images, split, source):
+    """Of 8 steps the first six alternate; the images' sizes differ, the views' do not."""
+    chosen = config(steps=8, source=0.5, source_until=0.75, unlabelled=3, views={**STILL, "crop": [8, 12]})
+    batches = open_batches(images, split, chosen, UNIT, seed=0, source=source)
+    made = [batches(step) for step in range(8)]
+    assert [batch.source for batch in made] == [False, True] * 3 + [False] * 2
+    for batch in made:
+        assert batch.x_l.shape == (4, 3, 8, 12)
+        assert batch.x_u.shape == (3, 3, 8, 12)
+        if batch.source:
+            assert torch.equal((batch.x_l[:, 0].round().long() - 200) % 3, batch.y_l)
+    alone = open_batches(images, split, config(), UNIT, seed=0)
+    assert batches.counts.per_class.tolist() == alone.counts.per_class.tolist()
+    assert (batches.labelled_images, batches.unlabelled_images) == (2, 4)
+    assert alone.unlabelled_images == 0
+
+
+def test_without_a_share_the_source_is_never_read(images, split, source, monkeypatch):
+    monkeypatch.setattr(source, "_read", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(source, "class_names", ["other"])
+    batches = open_batches(images, split, config(), UNIT, seed=0, source=source)
+    assert torch.equal(batches(1).x_l, open_batches(images, split, config(), UNIT, seed=0)(1).x_l)
+
+
+def test_a_source_step_has_no_pseudo_labels(images, split, source, label_store):
+    store = label_store([], items=constant([*split.labelled, *split.unlabelled], 1))
+    chosen = config(steps=2, source=0.5, unlabelled=2, views={**STILL, "crop": [8, 12]})
+    batches = open_batches(images, split, chosen, UNIT, seed=0, labels=store, source=source)
+    assert (batches(0).p_l == 1).all()
+    assert (batches(1).p_l == 255).all()
+    assert (batches(1).p_u == 1).all()
+
+
+def test_a_source_step_has_no_joined_images(images, split, source, label_store):
+    store = label_store([], items=constant(split.unlabelled, 2))
+    chosen = config(source=0.5, steps=4, pseudo=2, views={**STILL, "crop": [8, 12]})
+    batch = open_batches(images, split, chosen, UNIT, seed=0, join=store, source=source)(1)
+    assert len(batch.x_l) == 4
+    assert (batch.x_l.round() >= 200).all()
+
+
+def test_a_share_of_no_source_is_refused(images, split, image_store, tmp_path):
+    with pytest.raises(
+        DataError, match=r"source: 0.5 of the steps, but the stage is given no --source; .* dataset.source"
+    ):
+        open_batches(images, split, config(source=0.5), UNIT, seed=0)
+    write_images(tmp_path / "empty.h5", [], 0, images.class_names, images.colours, images.size)
+    with (
+        Images(tmp_path / "empty.h5") as empty,
+        pytest.raises(DataError, match=r"empty.h5 holds no image; .* dataset.source"),
+    ):
+        open_batches(images, split, config(source=0.5), UNIT, seed=0, source=empty)
+
+
+def test_a_source_that_does_not_fit_is_refused(images, split, source, image_store):
+    with pytest.raises(
+        DataError, match=r"source.h5: images of \[8, 20\]; expected the target's \[12, 16\].* views.crop"
+    ):
+        open_batches(images, split, config(source=0.5), UNIT, seed=0, source=source)
+    source.class_names = ["sky", "car", "road"]
+    with pytest.raises(DataError, match=r"another order: where the target has road, the source has car"):
+        open_batches(images, split, config(source=0.5, views={"crop": [8, 12]}), UNIT, seed=0, source=source)
+    void = [("s", "train", np.zeros((12, 16, 3), np.uint8), np.full((12, 16), 255, np.uint8))]
+    with (
+        Images(image_store("void.h5", rows=void)) as store,
+        pytest.raises(DataError, match=r"void.h5: .* no labelled pixel"),
+    ):
+        open_batches(images, split, config(source=0.5), UNIT, seed=0, source=store)
+
+
+def test_a_class_of_the_source_alone_can_be_learned(images, split, source, image_store, capsys):
+    for store in (images, source):
+        store.class_names = [*store.class_names, "tram", "bus"]
+    rows = [("s", "train", np.zeros((12, 16, 3), np.uint8), np.full((12, 16), 3, np.uint8))]
+    with Images(image_store("tram.h5", rows=rows)) as trams:
+        trams.class_names = images.class_names
+        open_batches(images, split, config(source=0.5), UNIT, seed=0, source=trams)
+    told = capsys.readouterr().err
+    assert "class 'tram' is in no labelled image; it is learned from the source domain alone" in told
+    assert "class 'bus' is in no labelled image; it cannot be learned" in told
+
+
+@pytest.mark.parametrize("wrong", [{"source": 1}, {"source": -0.1}, {"source_until": 1.1}, {"source_until": -1}])
+def test_a_share_is_a_share(wrong):
+    with pytest.raises(ValidationError):
+        config(**wrong)
 
 
 def test_views_of_padded_images_are_of_the_image_alone(image_store, image_rows, label_store):

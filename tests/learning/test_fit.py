@@ -107,7 +107,7 @@ def test_every_part_of_a_checkpoint_matters(tmp_path, key):
     state[key] = {
         "learner": fresh.state_dict(),
         "optimisers": {name: {**state["optimisers"][name], "state": {}} for name in ("a", "b")},
-        "history": {"rows": [], "sums": {}, "count": 0},
+        "history": {"rows": [], "sums": {}, "counts": {}},
         "step": 0,
     }[key]
     for old in (tmp_path / "part").iterdir():

@@ -11,6 +11,8 @@ from pipeline.learning.batches import count_pixels
 from pipeline.learning.learner import Batch, LabelledData, Task
 from pipeline.learning.losses import class_share, class_weights
 from pipeline.methods.auxiliary import AuxiliaryNetwork, Config, auxiliary_loss, balance
+from pipeline.nets.weights import IMAGENET
+from pipeline.views.weak import Normalise
 
 CAMVID = {  # pixels of the 367 training masks; p and weights to the digits of the published statistics
     "sky": (10682767, 0.16845, 4.205, 5.282),
@@ -116,7 +118,7 @@ class Data(LabelledData):
 def learner():
     torch.manual_seed(0)
     config = Config.model_validate({"steps": 1, "batch": 1, "optimiser": {"lr": 0.1}, "network": {"width": 0.1}})
-    task = Task(["a", "b"], {}, lambda: nn.Identity(), Fixed())
+    task = Task(["a", "b"], {}, lambda: nn.Identity(), Normalise(*IMAGENET), Fixed())
     return AuxiliaryNetwork(config, task)
 
 

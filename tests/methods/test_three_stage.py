@@ -12,7 +12,9 @@ from pipeline.learning.learner import Batch, PixelCounts, Task, most_likely
 from pipeline.methods.three_stage import Config, ThreeStage, decay_at
 from pipeline.nets.dsnet import Config as DSNet
 from pipeline.nets.dsnet import build
+from pipeline.nets.weights import IMAGENET
 from pipeline.views.strong import draw_strong
+from pipeline.views.weak import Normalise
 
 NETWORK = DSNet(width=0.25, blocks=[1, 1, 1, 1])
 SIZE = (32, 48)
@@ -23,7 +25,7 @@ def learner(**changes) -> ThreeStage:
     torch.manual_seed(0)
     raw = {"steps": 10, "batch": 2, "unlabelled": 3, "batch_norm": "trained", "optimiser": {"name": "sgd", "lr": 0.1}}
     raw |= changes
-    task = Task(["a", "b", "c"], NETWORK.model_dump(mode="json"), lambda: build(NETWORK, 3))
+    task = Task(["a", "b", "c"], NETWORK.model_dump(mode="json"), lambda: build(NETWORK, 3), Normalise(*IMAGENET))
     made = ThreeStage(Config.model_validate(raw), task)
     made.train()
     return made
