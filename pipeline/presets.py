@@ -1,7 +1,8 @@
 """Presets: the params files of presets/, and the rows of its tables, one for each cell of a paper's results.
 
 A table is presets/FOLDER/table.yaml. Its ``columns`` are ``base``, a params file beside it, and dotted keys; each of
-its ``rows`` is a preset: the base, comments and all, with the row's values under these keys. A null leaves a key out.
+its ``rows`` is a preset: the base, comments and all, with the row's values under these keys. A null leaves a key out;
+a mapping stands in one line.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.core.errors import ConfigError
@@ -52,7 +54,7 @@ class Cell:
             if value is None:
                 del node[last]
             else:
-                node[last] = value
+                node[last] = _in_a_line(value) if isinstance(value, dict) else value
         return params
 
     def text(self) -> str:
@@ -63,6 +65,13 @@ class Cell:
         yaml.dump(self.tree(), stream)
         folder = self.table.parent.name
         return f"# {self.name}: presets/{folder}/{self.base}.yaml with its row of table.yaml.\n{stream.getvalue()}"
+
+
+def _in_a_line(values: dict[str, Any]) -> CommentedMap:
+    """A copy that is written ``{key: value}``; a block would swallow the blank line that follows."""
+    mapping = CommentedMap(values)
+    mapping.fa.set_flow_style()
+    return mapping
 
 
 def find_cells(folder: Path = PRESETS) -> dict[str, Cell]:

@@ -162,6 +162,7 @@ def test_a_method_s_file_makes_only_its_own_stages_stale():
     }
     assert readers == {
         "auxiliary": {"auxiliary-network"},
+        "contrastive": {"contrastive"},
         "supervised": {"supervised", "auxiliary-retrain"},
         "three_stage": {"three_stage-2", "three_stage-3"},
     }
@@ -170,6 +171,17 @@ def test_a_method_s_file_makes_only_its_own_stages_stale():
 def test_no_method_imports_another():
     for path in sorted((ROOT / "pipeline/methods").glob("*.py")):
         assert not [file for file in imports(path) if file.parent.name == "methods"], path
+
+
+def test_the_contrastive_method_is_one_training():
+    """It may begin with the supervised network, and needs no pseudo-labels of any."""
+    expected = {"prepare", "prepare-source", "split", "supervised", "contrastive", "evaluate@contrastive"}
+    assert ancestors("evaluate@contrastive") == expected
+
+
+def test_only_the_contrastive_method_depends_on_the_source_domain():
+    later = descendants("prepare-source")
+    assert later == {"prepare-source", "contrastive", "evaluate@contrastive", "report"}
 
 
 def test_three_stages_share_stage_1_and_come_one_after_another():

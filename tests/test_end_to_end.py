@@ -65,11 +65,13 @@ def metrics(folder: Path, name: str) -> dict:
 FIT = {"supervised__steps": 40, "supervised__batch": 4, "auxiliary__network__steps": 10, "auxiliary__network__batch": 2}
 FIT |= {"auxiliary__retrain__pseudo": 2, "three_stage__recipe__steps": 10}
 FIT |= {"three_stage__recipe__batch": 2, "three_stage__recipe__unlabelled": 2}
+FIT |= {"contrastive__steps": 10, "contrastive__contrast__channels": 8, "contrastive__contrast__confidence": 0.3}
 
 
 @pytest.fixture(scope="module")
 def streets(tmp_path_factory) -> tuple[Path, list[str]]:
     size = {"dataset__size": [48, 64], "dataset__train": 24, "dataset__validation": 4, "dataset__test": 6}
+    size |= {"dataset__source__size": [48, 64], "dataset__source__train": 8}
     network = {"network__width": 0.25, "network__blocks": [1, 1, 1, 1]}
     folder = tmp_path_factory.mktemp("streets") / "project"
     project(folder, "streets", **size, **network, **FIT, split__labelled=12)
@@ -78,7 +80,7 @@ def streets(tmp_path_factory) -> tuple[Path, list[str]]:
 
 def test_every_stage_runs_once_and_the_network_learns(streets):
     folder, ran = streets
-    assert len(ran) == len(set(ran)) == 15
+    assert len(ran) == len(set(ran)) == 18
     assert metrics(folder, "supervised")["miou"] > 0.1  # ten classes: chance is below 0.05
     assert (folder / "metrics/report.html").stat().st_size > 10_000
 
@@ -86,7 +88,7 @@ def test_every_stage_runs_once_and_the_network_learns(streets):
 def test_metrics_have_the_same_keys_for_every_method(streets):
     folder, _ = streets
     keys = "boundary_iou ece gmacs images labelled_images mean_accuracy miou parameters pixel_accuracy seed"
-    for name in ("supervised", "three_stage", "auxiliary"):
+    for name in ("supervised", "three_stage", "auxiliary", "contrastive"):
         assert sorted(metrics(folder, name)) == keys.split()
 
 
@@ -105,6 +107,23 @@ def test_nothing_runs_again_and_a_threshold_reruns_four_stages_and_back_none(str
     write(folder, params)
     assert repro(folder) == []
     assert metrics(folder, "selection/auxiliary") == before
+
+
+def test_adaptation_reruns_the_contrastive_training_alone(streets):
+    """Half of its steps then learn from the second look of the streets, which has been prepared all along."""
+    folder, _ = streets
+    before = metrics(folder, "contrastive")
+    params = YAML(typ="safe").load((folder / "params.yaml").read_text())
+    params["contrastive"]["source"] = 0.5
+    write(folder, params)
+    try:
+        assert sorted(repro(folder)) == ["contrastive", "evaluate@contrastive", "report"]
+        assert metrics(folder, "contrastive") != before
+    finally:
+        params["contrastive"].pop("source")
+        write(folder, params)
+        assert repro(folder) == []
+    assert metrics(folder, "contrastive") == before
 
 
 def test_the_fourth_stage_of_the_docs_runs_and_nothing_before_it_runs_again(streets):

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Learner, Task
 from pipeline.learning.optim import make_optimiser
 from pipeline.learning.recipe import learner_class
+from pipeline.methods import contrastive
 from pipeline.nets.batchnorm import require_sense
-from pipeline.nets.deeplabv2 import Config as DeepLab
-from pipeline.nets.published import build
+from pipeline.nets.published import build, segmentation_module
+from pipeline.nets.weights import IMAGENET
 from pipeline.presets import PRESETS, find_cells, find_presets
 from pipeline.scoring.cost import parameters
+from pipeline.views.weak import Normalise
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = """
@@ -32,26 +35,38 @@ rows:
   many: [base, 50, caffe]
 """
 BASE = "seed: 0\nsplit: {labelled: null}\nnetwork:\n  input: null\n  rate: 0.00003  # the paper's\n"
+COCO = "weights/resnet101COCO-41f33a49.pth"
 
 
-def cells() -> list[str]:
-    """The names of all rows of all tables."""
-    return list(find_cells())
+def cells(paper: str = "") -> list[str]:
+    """The names of all rows of all tables, or of one paper's."""
+    return [name for name in find_cells() if name.startswith(paper)]
 
 
+THREE_STAGE, CONTRASTIVE = cells("three_stage-"), cells("contrastive-")
+
+
+@cache
+def text(name: str) -> str:
+    return find_cells()[name].text()
+
+
+@cache
 def tree(name: str) -> dict[str, Any]:
     """A cell's params as plain values."""
-    loaded: dict[str, Any] = YAML(typ="safe").load(find_cells()[name].text())
+    loaded: dict[str, Any] = YAML(typ="safe").load(text(name))
     return loaded
 
 
-@pytest.fixture
-def params(tmp_path: Path) -> Callable[[str], Params]:
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Params]:
     """A cell as a stage reads it."""
+    folder = tmp_path_factory.mktemp("params")
 
+    @cache
     def read(name: str) -> Params:
-        path = tmp_path / "params.yaml"
-        path.write_bytes(find_presets()[name])
+        path = folder / f"{name}.yaml"
+        path.write_text(text(name))
         return Params(path)
 
     return read
@@ -73,7 +88,29 @@ def table(tmp_path: Path) -> Callable[[str, str], Path]:
 def test_the_three_stage_paper_has_twelve_cells() -> None:
     shares = ("100th", "50th", "20th", "8th")
     voc = [f"three_stage-voc-{share}-{start}" for start in ("imagenet", "coco") for share in shares]
-    assert cells() == [f"three_stage-cityscapes-{count}" for count in (100, 372, 744, 1488)] + voc
+    assert [f"three_stage-cityscapes-{count}" for count in (100, 372, 744, 1488)] + voc == THREE_STAGE
+
+
+# Tables 2, 3 and 4 of the contrastive paper: the images that are labelled.
+LABELLED = {
+    **{f"contrastive-cityscapes-{n}-{start}": n for start in ("imagenet", "coco") for n in (100, 372, 744)},
+    **{
+        f"contrastive-voc-{share}-{kind}": n
+        for kind in ("imagenet", "coco", "v3plus")
+        for share, n in (("50th", 212), ("20th", 530), ("8th", 1323))
+    },
+    **{f"contrastive-gta5-{n}": n for n in (100, 200, 500, 1000)},
+    **{f"contrastive-cityscapes-{n}-imagenet": n for n in (200, 500, 1000)},
+}
+
+
+def test_the_contrastive_paper_has_twenty_two_cells() -> None:
+    assert len(LABELLED) == 22
+    assert list(LABELLED) == CONTRASTIVE
+
+
+def test_there_are_no_other_cells() -> None:
+    assert cells() == CONTRASTIVE + THREE_STAGE
 
 
 @pytest.mark.parametrize("name", cells())
@@ -91,56 +128,122 @@ STAGES = {
 }
 
 
-BUILT: dict[str, int] = {}  # parameters of what was built already: cells differ in little that a network is made of
+def learner_of(stage: str, read: Params) -> tuple[type[Learner], FitConfig]:
+    """What a stage trains, and how."""
+    words = STAGES[stage]
+    kind = learner_class(words[words.index("--learner") + 1])
+    first = words.index("--section") + 1
+    config = read.merged([word for word in words[first : first + 2] if not word.startswith("--")], kind.schema)
+    return kind, config
 
 
-def size_of(kind: type[Learner], config: FitConfig, network: Section, classes: int) -> int:
-    """Parameters of what a learner trains; its optimiser must have the paper's two rates. On no device: no memory."""
-    key = f"{kind} {getattr(config, 'branch', '')} {config.optimiser} {network} {classes}"
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if "auxiliary" in stage])
+@pytest.mark.parametrize("name", cells())
+def test_every_cell_says_how_the_auxiliary_network_s_paper_trains(
+    name: str, stage: str, params: Callable[[str], Params]
+) -> None:
+    assert learner_of(stage, params(name))[1].views.crop == learner_of("supervised", params(name))[1].views.crop
+
+
+Built = tuple[int, list[float]]
+BUILT: dict[str, Built] = {}  # what was built already: cells differ in little that a network is made of
+
+
+def built(kind: type[Learner], config: FitConfig, network: Section, classes: int) -> Built:
+    """Parameters of what a learner trains, and its optimiser's rates as multiples. On no device: no memory."""
+    fresh = network.model_copy(update={"weights": None, "input": "auto"})
+    own = [getattr(config, name, "") for name in ("branch", "contrast")]
+    key = f"{kind} {own} {config.optimiser} {fresh} {classes}"
     if key not in BUILT:
-        fresh = network.model_copy(update={"weights": None})
-        task = Task(
-            list("abcdefghijklmnopqrstu")[:classes], fresh.model_dump(mode="json"), lambda: build(fresh, classes)
-        )
+        names, scale = list("abcdefghijklmnopqrstu")[:classes], Normalise(*IMAGENET)
+        task = Task(names, fresh.model_dump(mode="json"), lambda: build(fresh, classes), scale)
         with torch.device("meta"):
             (player,) = kind(config, task).players().values()
         groups = make_optimiser(player, config.optimiser).param_groups
-        assert sorted(group["factor"] for group in groups) == [0.1, 1.0]
-        BUILT[key] = parameters(player)
+        BUILT[key] = parameters(player), sorted(group["factor"] for group in groups)
     return BUILT[key]
+
+
+def linear(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int) -> int:
+    return inputs * outputs * kernel**2 + 2 * outputs
+
+
+def head_of(network: str, inputs: int, classes: int) -> int:
+    """Parameters of a segmentation head on ``inputs`` channels."""
+    if network == "deeplabv2":
+        return 4 * linear(inputs * 9, classes)
+    pyramid = conv_bn(inputs, 256, 1) + 3 * conv_bn(inputs, 256, 3) + linear(inputs, 256) + conv_bn(5 * 256, 256, 1)
+    decoder = conv_bn(256, 48, 1) + conv_bn(304, 256, 3) + conv_bn(256, 256, 3)  # 256 + 48 = 304
+    return pyramid + decoder + linear(256, classes)
+
+
+def contrast_of(channels: int, classes: int) -> int:
+    """Parameters of the heads g (on ``channels``) and q, and of two attentions: Linear, batch norm, Linear each; batch
+    norm cancels the first bias of an attention, which has none."""
+    project = linear(channels, 256) + 2 * 256 + linear(256, 256)
+    predict = linear(256, 256) + 2 * 256 + linear(256, 256)
+    attention = 256 * 256 + 2 * 256 + linear(256, 1)
+    return project + predict + 2 * classes * attention
 
 
 @pytest.mark.parametrize("name", cells())
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if "auxiliary" not in stage])
 def test_every_cell_builds_what_the_stage_trains(name: str, stage: str, params: Callable[[str], Params]) -> None:
-    """Stage 2 has 5.09 M parameters more at 19 classes, stage 3 one head."""
-    read, words = params(name), STAGES[stage]
-    kind = learner_class(words[words.index("--learner") + 1])
-    first = words.index("--section") + 1
-    config = read.merged([word for word in words[first : first + 2] if not word.startswith("--")], kind.schema)
-    network = read.section("network", DeepLab)
+    """Stage 2 has a block of 4.39 M parameters and a head more, stage 3 one head."""
+    read = params(name)
+    kind, config = learner_of(stage, read)
+    network = read.section("network", segmentation_module(read.raw("network.name")).Config)
     require_sense(network, config.batch_norm)
-    classes = 19 if "cityscapes" in name else 21
-    head = 4 * (classes * 2048 * 9 + classes)
-    branch = {"supervised": 0, "three_stage-2": 4_390_912 + 4 * (classes * 1024 * 9 + classes), "three_stage-3": head}
-    expected = {19: 43_901_068, 21: 44_048_532}[classes]
-    assert size_of(kind, config, network, classes) == expected + branch[stage]
+    classes, v3plus = 21 if "voc" in name else 19, name.endswith("v3plus")
+    assert read.raw("network.name") == ("deeplabv3plus" if v3plus else "deeplabv2")
+    encoder = 23_508_032 if v3plus else 42_500_160  # ResNet-50 and ResNet-101
+    own = {
+        "supervised": 0,
+        "three_stage-2": 4_390_912 + head_of(network.name, 1024, classes),
+        "three_stage-3": head_of(network.name, 2048, classes),
+        "contrastive": contrast_of(256 if v3plus else 2048, classes),
+    }
+    ones = stage == "contrastive" or (stage == "supervised" and name in CONTRASTIVE)
+    rates = [1.0] if ones else [0.1, 1.0]
+    size = encoder + head_of(network.name, 2048, classes) + own[stage]
+    assert built(kind, config, network, classes) == (size, rates)
 
 
 @pytest.mark.parametrize("name", cells())
 def test_every_cell_names_a_data_set_and_a_count(name: str, params: Callable[[str], Params]) -> None:
     read = params(name)
     dataset = read.section("dataset", DatasetConfig)
-    assert (
-        read.section("split", SplitConfig).labelled
-        == {
-            **{f"cityscapes-{count}": count for count in (100, 372, 744, 1488)},
-            **{f"voc-{share}": count for share, count in {"100th": 106, "50th": 212, "20th": 529, "8th": 1323}.items()},
-        }["-".join(name.split("-")[1:3])]
-    )
-    assert (dataset.kind, dataset.size) in [("cityscapes", (512, 1024)), ("voc", (505, 505))]
+    counts = LABELLED | {
+        **{f"three_stage-cityscapes-{count}": count for count in (100, 372, 744, 1488)},
+        **{
+            f"three_stage-voc-{share}-{start}": count
+            for start in ("imagenet", "coco")
+            for share, count in {"100th": 106, "50th": 212, "20th": 529, "8th": 1323}.items()
+        },
+    }
+    assert read.section("split", SplitConfig).labelled == counts[name]
+    voc = ("voc", (505, 505))
+    assert (dataset.kind, dataset.size) == (voc if "voc" in name else ("cityscapes", (512, 1024)))
     if isinstance(dataset, VocConfig):
         assert (dataset.augmented, dataset.fit) == (True, "pad")
+
+
+@pytest.mark.parametrize("name", cells())
+def test_only_table_4_has_a_source_domain(name: str, params: Callable[[str], Params]) -> None:
+    """GTA5's images are 1052 x 1914, and half of that here."""
+    read = params(name)
+    source = read.section("dataset", DatasetConfig).source
+    config = learner_of("contrastive", read)[1]
+    if "gta5" in name:
+        assert (source.kind, source.root, source.size, config.source) == ("gta5", "gta5", (526, 957), 0.5)
+        assert config.views.crop is not None  # the domains' images differ in size
+    else:
+        assert (source.kind, config.source) == ("none", 0)
+        assert (ROOT / source.root).is_file()
 
 
 @pytest.mark.parametrize(
@@ -155,37 +258,140 @@ def test_every_cell_names_a_data_set_and_a_count(name: str, params: Callable[[st
         ("voc-8th-imagenet", 2, 8, 5 / 8),
     ],
 )
-def test_cells_train_as_the_paper_does(name: str, batch: int, unlabelled: int, weight: float) -> None:
+def test_cells_train_as_the_three_stage_paper_does(name: str, batch: int, unlabelled: int, weight: float) -> None:
     cell = tree("three_stage-" + name)
     recipe = cell["three_stage"]["recipe"]
     assert (recipe["batch"], recipe["unlabelled"]) == (batch, unlabelled)
     assert (recipe["lambda_1"], recipe["lambda_2"]) == (weight, weight)
     assert (recipe["steps"], recipe["optimiser"]["lr"]) == (60000, 3e-5)
     coco = name.endswith("coco")
-    assert cell["network"]["weights"] == ("weights/resnet101COCO-41f33a49.pth" if coco else "torchvision")
+    assert cell["network"]["weights"] == (COCO if coco else "torchvision")
     assert cell["network"].get("input") == ("caffe" if coco else None)
 
 
-@pytest.mark.parametrize("name", cells())
+@pytest.mark.parametrize("name", THREE_STAGE)
 def test_averaging_slows_down_after_20_40_and_50_thousand_steps(name: str) -> None:
     recipe = tree(name)["three_stage"]["recipe"]
     begins = [next(step for step in range(60001) if step / 60000 >= begin) for begin, _ in recipe["decay"]]
     assert begins == [0, 20000, 40000, 50000]
 
 
+def contrastive_of(name: str, params: Callable[[str], Params]) -> contrastive.Config:
+    config = learner_of("contrastive", params(name))[1]
+    assert isinstance(config, contrastive.Config)
+    return config
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_cells_train_as_the_contrastive_paper_does(name: str, params: Callable[[str], Params]) -> None:
+    """Section 4.2; batches, crops and class weights are the data set's and the network's."""
+    config = contrastive_of(name, params)
+    batch, crop = (20, 321) if "v3plus" in name else (14, 321) if "voc" in name else (5, 512)
+    assert (config.batch, config.unlabelled, config.augmentations) == (batch, batch // 2, 2)
+    assert config.views.model_dump() == {"crop": (crop, crop), "scales": [1.0], "flip": 0, "shift": 0}
+    assert config.class_weights == ("none" if "voc" in name else "median")
+    assert config.contrast.keep == (7 if "voc-50th" in name else None)
+    assert (config.contrast.memory, config.contrast.channels, config.contrast.confidence) == (256, 256, 0.95)
+    assert (config.lambda_pseudo, config.lambda_ent, config.lambda_contr) == (1, 0.01, 0.1)
+    assert (config.steps, config.warm_up, config.sharpening) == (80000, 2000, 6)
+    assert config.batch_norm == "statistics"
+    sgd = {"name": "sgd", "lr": 2e-4, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9}
+    assert config.optimiser.model_dump() == {**sgd, "rates": {}}
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_text_and_code_of_the_contrastive_paper_differ(name: str, params: Callable[[str], Params]) -> None:
+    """What is followed: the code in the first four, the text in the others."""
+    config = contrastive_of(name, params)
+    assert (config.pseudo_ramp, config.entropy, config.decay) == ("exponential", "normalised", "cosine")
+    assert config.contrast.max_pixels_per_class is None
+    assert (config.contrast.memory_attention, config.contrast.rank) == ("paper", "highest")
+    assert params(name).raw("network").get("head_rates") == (None if "v3plus" in name else [6, 12, 18, 24])
+
+
+# Table 1: weak, strong.
+TABLE_1 = {
+    "flip": (0.5, 0.5),
+    "resize": (0.5, 0.8),
+    "jitter": (0.2, 0.8),
+    "brightness": (0.15, 0.3),
+    "contrast": (0.15, 0.3),
+    "saturation": (0.075, 0.15),
+    "hue": (0.05, 0.1),
+    "blur": (0, 0.2),
+    "mix": (0.2, 0.8),
+    "scales": ((0.75, 1.75), (0.75, 1.75)),
+}
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_views_are_those_of_table_1(name: str, params: Callable[[str], Params]) -> None:
+    """ClassMix moves no background, which VOC alone has."""
+    config = contrastive_of(name, params)
+    for column, augment in enumerate((config.weak, config.strong)):
+        assert {key: getattr(augment, key) for key in TABLE_1} == {key: row[column] for key, row in TABLE_1.items()}
+        assert augment.background == ("voc" not in name)
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_contrastive_cells_begin_with_the_weights_in_their_layout(name: str) -> None:
+    network = tree(name)["network"]
+    found = [network.get(key) for key in ("encoder", "weights", "layout", "input", "output_stride")]
+    if name.endswith("coco"):
+        assert found == ["resnet101", COCO, "caffe", "caffe", 8]
+    elif name.endswith("v3plus"):
+        assert found == ["resnet50", "torchvision", "torchvision", None, 16]
+    else:
+        assert found == ["resnet101", "torchvision", "torchvision", None, 8]
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_the_baseline_of_a_contrastive_cell_has_its_recipe(name: str, params: Callable[[str], Params]) -> None:
+    """Half of the images are resized: by 0.75 to 1.75, as Table 1 has it for weak views."""
+    config, other = learner_of("supervised", params(name))[1], contrastive_of(name, params)
+    for key in ("steps", "batch", "optimiser", "batch_norm"):
+        assert getattr(config, key) == getattr(other, key)
+    assert (config.views.crop, config.views.flip, config.views.shift) == (other.views.crop, other.weak.flip, 0)
+    resized = [scale for scale in config.views.scales if scale != 1]
+    assert len(resized) == other.weak.resize * len(config.views.scales)
+    low, high = other.weak.scales
+    middles = [low + (high - low) * (2 * number + 1) / (2 * len(resized)) for number in range(len(resized))]
+    assert resized == middles
+
+
 @pytest.mark.parametrize("name", cells())
 def test_a_cell_is_pleasant_to_read(name: str) -> None:
     """Comments stay, rates are decimals, null is a word, each section stands apart, and no key is without a value."""
-    text = find_cells()[name].text()
-    lines = text.splitlines()
-    assert lines[0].startswith(f"# {name}: presets/three_stage/")
-    assert "lr: 0.00003\n" in text
-    assert "  weight_c: null\n" in text
-    assert "# the paper draws at random" in text
+    lines = text(name).splitlines()
+    paper, rate = ("contrastive", "0.0002") if name in CONTRASTIVE else ("three_stage", "0.00003")
+    assert lines[0].startswith(f"# {name}: presets/{paper}/")
+    assert f"lr: {rate}" in text(name).split(f"\n{paper}:")[1].split("\n\n")[0]
+    assert "  weight_c: null" in text(name)
+    assert "# the paper draws at random" in text(name)
     assert not [line for line in lines if "&" in line or "e-0" in line or len(line) > 120 or line != line.rstrip()]
     starts = [number for number, line in enumerate(lines) if line[:1].isalpha() and not line.startswith("seed")]
     assert all(lines[number - 1] == "" for number in starts)
     assert not [key for key, line in pairwise(lines) if key.endswith(":") and line[:1] != " "]
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_file_says_how_each_stage_trains(preset: Path) -> None:
+    """And for contrastive with half as many unlabelled images as labelled ones, all of them whole: Table 1 scales."""
+    configs = {stage: learner_of(stage, Params(preset))[1] for stage in STAGES}
+    config = configs["contrastive"]
+    assert config.batch == 2 * config.unlabelled
+    assert config.views == contrastive.Config.model_fields["views"].default
+    assert config.batch_norm == configs["supervised"].batch_norm == "trained"
+
+
+@pytest.mark.parametrize("folder", ["three_stage", "contrastive"])
+def test_what_is_another_paper_s_says_so(folder: str) -> None:
+    for path in (PRESETS / folder).glob("*.yaml"):
+        if path.stem != "table":
+            other = {"three_stage", "auxiliary", "contrastive"} - {folder}
+            marks = [line for line in path.read_text().splitlines() if "# another paper's, untried with" in line]
+            assert {mark.split(":")[0] for mark in marks} == other, path
+            assert all(f"evaluate@{folder} does not need it" in mark for mark in marks), path
 
 
 def test_a_row_is_its_base_with_its_values_and_nothing_else(table: Callable[..., Path]) -> None:
@@ -196,6 +402,17 @@ def test_a_row_is_its_base_with_its_values_and_nothing_else(table: Callable[...,
     )
     assert "labelled: 5}" in found["few"]
     assert "input" not in found["few"]
+
+
+def test_a_mapping_of_a_table_stands_in_one_line_of_each_row_that_has_it(table: Callable[..., Path]) -> None:
+    """Neither its anchor nor the other row's edits come along, and what follows the key stays where it was."""
+    rows = "  few: [base, &x {kind: a, size: [1, 2]}]\n  many: [base, *x]\n"
+    folder = table("columns: [base, source]\nrows:\n" + rows, "# of what kind\nsource: null\n\nseed: 0\n")
+    found = find_cells(folder)
+    found["few"].tree()["source"]["kind"] = "b"
+    for name, cell in found.items():
+        expected = "# of what kind\nsource: {kind: a, size: [1, 2]}\n\nseed: 0\n"
+        assert cell.text() == f"# {name}: presets/paper/base.yaml with its row of table.yaml.\n{expected}"
 
 
 @pytest.mark.parametrize(
