@@ -510,7 +510,9 @@ def step_overhead(bench: Bench) -> list[Result]:
         optimiser = OptimiserConfig(name="adamw", lr=1e-4)
         steps = bench.some(60, 20)
         config = SupervisedConfig(steps=steps, batch=8, optimiser=optimiser)
-        learner = Supervised(config, Task(NAMES, section, lambda section=section: network(section)))
+        learner = Supervised(
+            config, Task(NAMES, section, lambda section=section: network(section), Normalise(*IMAGENET))
+        )
         stamps = Stamps(batches, Batch(x, y, x[:0]), BareStep(network(section), x, y, learner.weights))
         folder = Path(tempfile.mkdtemp(dir=bench.folder))
         fit(learner, stamps, config, seed=0, folder=folder, checkpoint_seconds=1e9)
