@@ -13,7 +13,7 @@ from pipeline.datasets.sources import DatasetConfig, FilesConfig, NoSource, Sour
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{kind: foldr, root: x}", "dataset: found"),
+        ("{kind: foldr, root: x}", "dataset.kind: found 'foldr'; expected: one of 'streets', 'folder'"),
         ("{root: x}", "dataset: "),
         ("{kind: folder, classes: [a, b]}", "dataset.root: missing"),
         ("{kind: folder, root: x, classes: [a]}", "dataset.classes: found ['a']; expected: "),
@@ -33,7 +33,7 @@ from pipeline.datasets.sources import DatasetConfig, FilesConfig, NoSource, Sour
         ("{kind: cityscapes, root: x, augmented: true}", "dataset.augmented: unknown key"),
         ("{kind: voc, root: x, augmented: 1}", "dataset.augmented: found 1"),
         ("{kind: voc}", "dataset.root: missing"),
-        ("{kind: none}", "dataset: found {'kind': 'none'}"),
+        ("{kind: none}", "dataset.kind: found 'none'; expected: one of 'streets', 'folder'"),
         ("{kind: streets, source: {kind: voc}}", "dataset.source.root: missing"),
         (
             "{kind: streets, source: {kind: streets, trian: 1}}",

@@ -5,8 +5,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pipeline.core.errors import ArtefactError, ConfigError
+from pipeline.learning.fit import FitConfig
 from pipeline.learning.recipe import Recipe
+from pipeline.nets.dsnet import Config, build
+from pipeline.nets.published import Header, save_model
 from pipeline.stores.images import Images
+
+NAMES = ["a", "b", "c"]
+NETWORK = {"name": "dsnet", "width": 0.25, "blocks": [1, 1, 1, 1], "weights": None}
 
 
 @pytest.mark.parametrize("extent", [None, (12, 9)])
@@ -16,3 +23,52 @@ def test_a_model_says_whether_its_images_were_padded(image_store, image_rows, ex
     with Images(image_store(rows=[(*first, extent), *others])) as images:
         header = recipe.header({"name": "dsnet"}, images, SimpleNamespace(keys=[], fingerprint=""), torch.device("cpu"))
     assert (header.size, header.padded) == ([12, 16], extent is not None)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A published model, and the network in it."""
+    net = build(Config.model_validate(NETWORK), 3)
+    path = tmp_path / "m.safetensors"
+    save_model(path, net, Header(NETWORK, NAMES, [[0, 0, 0]] * 3, [0.5] * 3, [0.2] * 3, [32, 48], {}, {}))
+    return path, net
+
+
+def read(begin_with: str, start, names=NAMES, **network) -> Recipe:
+    """The recipe of a training with the section ``network``."""
+    config = FitConfig(steps=1, batch=1, optimiser={"lr": 0.1}, begin_with=begin_with)
+    section = NETWORK | network
+    run = SimpleNamespace(
+        merged=lambda sections, schema: config,
+        section=lambda key, schema: Config.model_validate(section) if schema is Config else section,
+    )
+    images = SimpleNamespace(class_names=names)
+    return Recipe.read(run, FitConfig, ["fit"], None, images, start, torch.device("cpu"))
+
+
+def test_networks_begin_with_the_model_that_is_named_and_each_with_a_copy(model):
+    path, net = model
+    one, other = (recipe.task.new_network() for recipe in [read("supervised", path)] * 2)
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in one.state_dict().items())
+    assert one.training
+    assert all(p.requires_grad for p in one.parameters())
+    with torch.no_grad():
+        one.head.out.bias += 1
+    assert torch.equal(other.head.out.bias, net.head.out.bias)
+
+
+def test_networks_begin_afresh_where_nothing_else_is_asked_for(model):
+    path, net = model
+    assert not torch.equal(read("weights", path).task.new_network().blocks[0][0][0].weight, net.blocks[0][0][0].weight)
+
+
+def test_a_model_that_does_not_fit_is_no_beginning(model):
+    path, _ = model
+    with pytest.raises(ConfigError, match="begin_with: found supervised, but the stage is given no --start"):
+        read("supervised", None)
+    with pytest.raises(ArtefactError, match=r"its network has width 0\.25; expected width 0\.5, as in params"):
+        read("supervised", path, width=0.5)
+    with pytest.raises(ArtefactError, match="knows the classes"):
+        read("supervised", path, names=["a", "b", "d"])
+    with pytest.raises(ArtefactError, match="no such model file"):
+        read("supervised", path.with_name("none"))

@@ -115,34 +115,6 @@ def test_train_label_predict_and_refuse_missing_and_damaged_inputs(workplace, ru
     assert len(list((workplace / "masks").iterdir())) == 6
 
 
-CONTRASTIVE = "--learner pipeline.methods.contrastive.Contrastive --section contrastive"
-CONTRASTIVE += " --out models/c.safetensors --history c.csv"
-
-
-def test_a_training_that_begins_with_another_model(workplace, run_stage):
-    """`begin_with: supervised` needs --start, of the same network and classes; `weights` does not look at it."""
-    assert run_stage("fit", *FIT.split()).code == 0
-    without = run_stage("fit", *CONTRASTIVE.split())
-    assert (without.code, without.err.count("\n")) == (2, 1)
-    assert "begin_with: found supervised, but the stage is given no --start" in without.err
-    missing = run_stage("fit", *CONTRASTIVE.split(), "--start", "models/none.safetensors")
-    assert "models/none.safetensors: no such file" in missing.err
-    write(workplace, {**SMALL, "network": {"name": "dsnet", "width": 0.5, "blocks": [1, 1, 1, 1]}})
-    other = run_stage("fit", *CONTRASTIVE.split(), "--start", "models/m.safetensors")
-    assert (other.code, other.err.count("\n")) == (4, 1)
-    assert "models/m.safetensors: its network has width 0.25; expected width 0.5, as in params" in other.err
-    assert not list((workplace / "models").glob("c*"))
-
-    losses = {}
-    for begin in ("supervised", "weights"):
-        write(workplace, {**SMALL, "contrastive": {**SMALL["contrastive"], "begin_with": begin}})
-        trained = run_stage("fit", *CONTRASTIVE.split(), "--start", "models/m.safetensors")
-        assert trained.code == 0, trained.err
-        header, first, *_ = (workplace / "c.csv").read_text().splitlines()
-        losses[begin] = float(dict(zip(header.split(","), first.split(","), strict=True))["sup"])
-    assert losses["supervised"] < 0.8 * losses["weights"], losses
-
-
 STAGE_2 = "--learner pipeline.methods.three_stage.ThreeStage --section three_stage.recipe three_stage.stage_2"
 STAGE_2 += " --out models/s2.safetensors --history s2.csv"
 
@@ -304,7 +276,7 @@ def test_check_names_every_problem(tmp_path, run_stage, section, value, expected
 
 def test_check_reads_the_source_domain_too(tmp_path, run_stage):
     """A training that wants one where there is none is told of it, whatever the graph hands it."""
-    source = {"kind": "streets", "root": "params.yaml", "train": 4, "size": [48, 64]}
+    source = {"kind": "streets", "root": "params.yaml", "look": "game", "train": 4, "size": [48, 64]}
     write(tmp_path, {**SMALL, "dataset": {**SMALL["dataset"], "source": source}})
     graph = (ROOT / "dvc.yaml").read_text()
     (tmp_path / "dvc.yaml").write_text(graph.replace("--section supervised\n", "--section supervised --source x.h5\n"))
@@ -313,27 +285,6 @@ def test_check_reads_the_source_domain_too(tmp_path, run_stage):
     told = run_stage("check")
     assert told.code == 3
     assert "source: 0.5 of the steps, but dataset.source.kind is none; expected a labelled data set" in told.err
-
-
-def test_fit_learns_from_a_source_domain(workplace, run_stage):
-    """Where a share of the steps is its; with none the model is the same to the byte."""
-    from pipeline.nets.published import load_model
-
-    source = {"kind": "streets", "root": "params.yaml", "train": 4, "size": [40, 48], "seed": 9}
-    views = {"crop": [40, 48]}
-    shares = {"none": {}, "idle": {"source": 0.0}, "half": {"source": 0.5, "source_until": 0.9}}
-    write(workplace, {**SMALL, "dataset": {**SMALL["dataset"], "source": source}})
-    assert run_stage("prepare", "--section", "dataset.source", "--like", "data/images.h5", "--out", "s.h5").code == 0
-    models = {}
-    for name, share in shares.items():
-        write(workplace, {**SMALL, "supervised": {**SMALL["supervised"], **share, "views": views}})
-        told = run_stage("fit", *FIT.split(), *(("--source", "s.h5") if share else ()))
-        assert told.code == 0, told.err
-        models[name] = load_model(workplace / "models/m.safetensors").digest
-    assert models["none"] == models["idle"] != models["half"]
-    told = run_stage("fit", *FIT.split())
-    assert told.code == 3
-    assert "source: 0.5 of the steps, but the stage is given no --source; expected" in told.err
 
 
 def test_check_is_content_with_the_default(tmp_path, run_stage):
