@@ -256,11 +256,6 @@ def test_training_that_explodes_ends_with_code_6(workplace, run_stage):
         ("supervised", {**SMALL["supervised"], "pseudo": 2}, "pseudo 2 is not below batch 2"),
         ("runtime", {"device": "gpu9"}, "runtime.device: 'gpu9'"),
         ("supervised", {**SMALL["supervised"], "source": 0.5}, "supervised is given no --source in dvc.yaml"),
-        (
-            "dataset",
-            {**SMALL["dataset"], "source": {"kind": "none", "root": "no"}},
-            "dataset.source.root: 'no': no such",
-        ),
         ("dataset", {**SMALL["dataset"], "source": {"kind": "camvid", "root": "."}}, "only in the source: pavement"),
     ],
 )
