@@ -240,31 +240,36 @@ def test_training_that_explodes_ends_with_code_6(workplace, run_stage):
     assert not (workplace / "models/m.safetensors").exists()
 
 
-@pytest.mark.parametrize(
-    ("section", "value", "expected"),
-    [
-        ("supervised", {"steps": 5, "batch": 2, "optimizer": {"lr": 0.1}}, "did you mean 'optimiser'"),
-        ("network", {"name": "dsnett"}, "did you mean 'dsnet'"),
-        ("dataset", {"kind": "folder", "root": "nowhere", "classes": ["a", "b"]}, "nowhere/images: no such folder"),
-        ("filter", {"threshold": "high"}, "filter.threshold: found 'high'"),
-        ("sed", 3, "did you mean 'seed'"),
-        ("seed", -1, "seed: found -1"),
-        ("split", {"labelled": 500}, "split.labelled: 500 asks for 500 images; expected 1..10"),
-        ("split", {"labelled": "ids.txt"}, "ids.txt: no such file"),
-        ("filter", {"threshold": 0.5, "per_class": {"raod": 0.9}}, "filter.per_class: found ['raod']"),
-        ("network", {**SMALL["network"], "weights": "none.pt"}, "'none.pt': no such file"),
-        ("supervised", {**SMALL["supervised"], "pseudo": 2}, "pseudo 2 is not below batch 2"),
-        ("runtime", {"device": "gpu9"}, "runtime.device: 'gpu9'"),
-        ("supervised", {**SMALL["supervised"], "source": 0.5}, "supervised is given no --source in dvc.yaml"),
-        ("dataset", {**SMALL["dataset"], "source": {"kind": "camvid", "root": "."}}, "only in the source: pavement"),
-    ],
-)
-def test_check_names_every_problem(tmp_path, run_stage, section, value, expected):
-    write(tmp_path, {**SMALL, section: value})
+MISTAKES = [  # each run of `check` is told several
+    {
+        "supervised": ({"steps": 5, "batch": 2, "optimizer": {"lr": 0.1}}, "did you mean 'optimiser'"),
+        "dataset": ({"kind": "folder", "root": "nowhere", "classes": ["a", "b"]}, "nowhere/images: no such folder"),
+        "filter": ({"threshold": "high"}, "filter.threshold: found 'high'"),
+        "sed": (3, "did you mean 'seed'"),
+        "seed": (-1, "seed: found -1"),
+        "runtime": ({"device": "gpu9"}, "runtime.device: 'gpu9'"),
+    },
+    {
+        "network": ({"name": "dsnett"}, "did you mean 'dsnet'"),
+        "split": ({"labelled": 500}, "split.labelled: 500 asks for 500 images; expected 1..10"),
+        "filter": ({"threshold": 0.5, "per_class": {"raod": 0.9}}, "filter.per_class: found ['raod']"),
+    },
+    {"split": ({"labelled": "ids.txt"}, "ids.txt: no such file")},
+    {"network": ({**SMALL["network"], "weights": "none.pt"}, "'none.pt': no such file")},
+    {"supervised": ({**SMALL["supervised"], "pseudo": 2}, "pseudo 2 is not below batch 2")},
+    {"supervised": ({**SMALL["supervised"], "source": 0.5}, "supervised is given no --source in dvc.yaml")},
+    {"dataset": ({**SMALL["dataset"], "source": {"kind": "camvid", "root": "."}}, "only in the source: pavement")},
+]
+
+
+@pytest.mark.parametrize("mistakes", MISTAKES, ids=lambda mistakes: " ".join(mistakes))
+def test_check_names_every_problem(tmp_path, run_stage, mistakes):
+    write(tmp_path, {**SMALL, **{section: value for section, (value, _) in mistakes.items()}})
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     told = run_stage("check")
     assert told.code == 3
-    assert expected in told.err
+    for _, expected in mistakes.values():
+        assert expected in told.err
     assert "Traceback" not in told.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.yaml", "params.yaml"]
 
