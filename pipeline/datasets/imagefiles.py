@@ -90,13 +90,19 @@ def read_extent(path: Path, config: FilesConfig) -> Extent:
 
 
 def read_mask(
-    path: Path, image: Path, config: FilesConfig, lookup: np.ndarray, colours: np.ndarray | None
+    path: Path,
+    image: Path,
+    config: FilesConfig,
+    lookup: np.ndarray,
+    colours: np.ndarray | None,
+    remedy: str | None = None,
 ) -> np.ndarray:
     """A mask (H, W) uint8 of class ids at the working size, 255 = ignore.
 
     Args:
         lookup: (256,) int16, file value -> class id or 255; -1 marks a value that may not occur.
         colours: (C, 3) uint8 for RGB masks, or None.
+        remedy: what to do about a value that may not occur, where the data set knows better than what is said of all.
 
     Raises:
         DataError: lossy, of another size than its image, or with an undeclared value or colour.
@@ -105,7 +111,7 @@ def read_mask(
     if mask.format in {"JPEG", "MPO", "GIF"}:
         raise DataError(f"{path}: a {mask.format} mask is lossy (class ids are mixed); expected PNG. Export it again.")
     _check_same_size(path, mask, image, config.max_pixels)
-    return fit_mask(_ids(path, mask, config, lookup, colours), config)
+    return fit_mask(_ids(path, mask, config, lookup, colours, remedy), config)
 
 
 def same_size(mask: Path, image: Path, config: FilesConfig) -> bool:
@@ -171,7 +177,12 @@ def _check_same_size(path: Path, mask: Image.Image, image: Path, max_pixels: int
 
 
 def _ids(
-    path: Path, mask: Image.Image, config: FilesConfig, lookup: np.ndarray, colours: np.ndarray | None
+    path: Path,
+    mask: Image.Image,
+    config: FilesConfig,
+    lookup: np.ndarray,
+    colours: np.ndarray | None,
+    remedy: str | None,
 ) -> np.ndarray:
     public = isinstance(config, PublicConfig)
     if mask.mode in {"RGB", "RGBA"}:
@@ -189,9 +200,10 @@ def _ids(
         raise DataError(f"{path}: mode {mask.mode}; expected an 8-bit grey, palette or RGB mask. Export it again.")
     values = np.asarray(mask)
     if values.max(initial=0) > 255 or values.min(initial=0) < 0:
-        raise DataError(f"{path}: class id {values.max()}; expected ids up to 255. Export it as 8 bits.")
+        found = f"{path}: class id {values.max()}; expected ids up to 255"
+        raise DataError(f"{found}. {remedy or 'Export it as 8 bits.'}")
     ids = lookup[values.astype(np.uint8)]
-    remedy = "Take the file as it was published." if public else REMEDY
+    remedy = remedy or ("Take the file as it was published." if public else REMEDY)
     _refuse_first(path, ids < 0, lambda y, x: f"class id {values[y, x]}", _allowed(lookup), remedy)
     return ids.astype(np.uint8)
 

@@ -10,11 +10,13 @@ from pipeline.datasets.camvid import CamVid
 from pipeline.datasets.cityscapes import Cityscapes
 from pipeline.datasets.folder import Folder
 from pipeline.datasets.gta5 import Gta5
+from pipeline.datasets.pascal_context import PascalContext
 from pipeline.datasets.sources import (
     CamVidConfig,
     CityscapesConfig,
     Gta5Config,
     Known,
+    PascalContextConfig,
     Sample,
     Source,
     StreetsConfig,
@@ -37,6 +39,8 @@ def open_source(config: Known) -> Source:
         return Cityscapes(config)
     if isinstance(config, VocConfig):
         return Voc(config)
+    if isinstance(config, PascalContextConfig):
+        return PascalContext(config)
     if isinstance(config, Gta5Config):
         return Gta5(config)
     return Folder(config)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from pipeline.core.params import Section, Size
 
 IGNORE = 255  # of masks: void, and what padding gets
+MASKS = "masks"  # dataset.tags: those of the training images' masks
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,13 @@ class NoSource(Section):
 
 
 class DomainConfig(Section):
-    """What every data set has: beside itself, maybe a ``source``, a labelled data set of another domain."""
+    """What every data set has: beside itself, maybe a ``source``, a labelled data set of another domain.
+
+    ``tags``, image-level labels of training images: a CSV file below ``root``, or ``masks``, what their masks show.
+    """
 
     source: "SourceConfig" = NoSource()
+    tags: str | None = None
 
 
 class StreetsConfig(DomainConfig):
@@ -56,11 +61,13 @@ class StreetsConfig(DomainConfig):
     kind: Literal["streets"]
     root: str = "pipeline/datasets/streets.py"  # DVC watches what stands here; for drawn scenes, what draws them
     look: Literal["photograph", "game"] = "photograph"  # two domains: pipeline/datasets/streets_looks.py
+    sparse: float = Field(default=0, ge=0, le=1)  # share of the scenes in which most classes are absent
     size: Size = (96, 128)
     train: PositiveInt = 200
     validation: NonNegativeInt = 40
     test: PositiveInt = 60
     seed: NonNegativeInt = 0
+    tags: Literal["masks"] | None = None  # its root is no folder in which a file of tags might lie
 
 
 Fit = Literal["stretch", "blocks", "pad"]
@@ -120,6 +127,14 @@ class VocConfig(PublicConfig):
     fit: Fit = "pad"
 
 
+class PascalContextConfig(PublicConfig):
+    """PASCAL-Context: VOC2010 with SegmentationClassContext/ and ImageSets/SegmentationContext/; at most 500x500."""
+
+    kind: Literal["pascal_context"]
+    size: Size | None = (505, 505)
+    fit: Fit = "pad"
+
+
 class Gta5Config(PublicConfig):
     """GTA5 as it is unpacked: images/ and labels/ with 00001.png to 24966.png; most of 1052x1914, here at half size."""
 
@@ -127,14 +142,17 @@ class Gta5Config(PublicConfig):
     size: Size | None = (526, 957)
 
 
-Known = StreetsConfig | FolderConfig | CamVidConfig | CityscapesConfig | VocConfig | Gta5Config
+Known = StreetsConfig | FolderConfig | CamVidConfig | CityscapesConfig | VocConfig | PascalContextConfig | Gta5Config
 DatasetConfig = Annotated[Known, Field(discriminator="kind")]
 
 
-def _without_source(config: NoSource | Known) -> NoSource | Known:
+def _plain(config: NoSource | Known) -> NoSource | Known:
+    """A source domain has no source of its own, and as its masks are all learned, no tags."""
     if "source" in config.model_fields_set:
         raise ValueError("found a source inside a source; expected one source domain. Remove the inner 'source'")
+    if "tags" in config.model_fields_set:
+        raise ValueError("found tags in a source; expected none, since its masks are learned. Remove its 'tags'")
     return config
 
 
-SourceConfig = Annotated[NoSource | Known, Field(discriminator="kind"), AfterValidator(_without_source)]
+SourceConfig = Annotated[NoSource | Known, Field(discriminator="kind"), AfterValidator(_plain)]

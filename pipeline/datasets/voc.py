@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.core.errors import DataError, raise_all
 from pipeline.core.progress import warn
 from pipeline.datasets.imagefiles import list_images, read_image, read_mask
+from pipeline.datasets.lists import Names, find_leaks, named_samples, read_names
 from pipeline.datasets.sources import IGNORE, Sample, VocConfig
 
 CLASSES = (
@@ -47,28 +48,26 @@ class Voc:
 
     def samples(self) -> list[Sample]:
         images, masks = (list_images(self.root / name, self.config) for name in (IMAGES, MASKS))
-        held_out = _names(self.root / LISTS / "val.txt")
-        validation = _samples("validation", held_out, {IMAGES: images, MASKS: masks})
+        held_out = read_names(self.root / LISTS / "val.txt")
+        validation = named_samples({"validation": held_out}, {IMAGES: images, MASKS: masks})
         if not self.config.augmented:
-            return [*_samples("train", self._without(held_out), {IMAGES: images, MASKS: masks}), *validation]
+            train = self._without(held_out)
+            return [*named_samples({"train": train}, {IMAGES: images, MASKS: masks}), *validation]
         more = self._augmented()
         if self.list.is_file():
             train = self._without(held_out)
         else:
             train = {name: str(path) for name, path in more.items() if name not in held_out}
-        return [*_samples("train", train, {IMAGES: images, AUGMENTED: more}), *validation]
+        return [*named_samples({"train": train}, {IMAGES: images, AUGMENTED: more}), *validation]
 
-    def _without(self, held_out: dict[str, str]) -> dict[str, str]:
+    def _without(self, held_out: Names) -> Names:
         """The names of the training list.
 
         Raises:
             DataError: some of them are held out.
         """
-        names = _names(self.list)
-        leaks = sorted(names.keys() & held_out.keys())
-        if leaks:
-            found = f"{len(leaks)} names are in val.txt, too, such as '{leaks[0]}': a leak"
-            raise DataError(f"{self.list}: {found}. Remove them from one of the lists.")
+        names = read_names(self.list)
+        raise_all(find_leaks(self.list, names, held_out), DataError)
         return names
 
     def _augmented(self) -> dict[str, Path]:
@@ -82,37 +81,3 @@ class Voc:
         assert sample.image and sample.mask
         image = read_image(sample.image, self.config)
         return image, read_mask(sample.mask, sample.image, self.config, self.lookup, None)
-
-
-def _names(path: Path) -> dict[str, str]:
-    """The images of a list, one a line (a bare name, or the paths of image and mask) -> where in the list each stands.
-
-    Raises:
-        DataError: no such list, or an empty one.
-    """
-    expected = "expected names of images, one a line. Take the list as it was published, or mend dataset.root."
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; {expected}")
-    names: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
-        if line.strip():
-            names.setdefault(Path(line.split()[0]).stem, f"{path}:{number}")
-    if not names:
-        raise DataError(f"{path}: holds no name; {expected}")
-    return names
-
-
-def _samples(role: str, names: dict[str, str], folders: dict[str, dict[str, Path]]) -> list[Sample]:
-    """The named images, sorted, with their masks; ``folders`` are that of the images and that of the masks.
-
-    Raises:
-        DataError: a line for every name without an image or a mask.
-    """
-    problems = [
-        f"{where}: '{name}' is not in {' nor in '.join(lacking)}; expected an image and a mask. Add or remove it."
-        for name, where in names.items()
-        if (lacking := [folder for folder, files in folders.items() if name not in files])
-    ]
-    raise_all(problems, DataError)
-    images, masks = folders.values()
-    return [Sample(name, role, images[name], masks[name]) for name in sorted(names)]

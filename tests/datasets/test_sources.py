@@ -26,9 +26,16 @@ from pipeline.datasets.sources import DatasetConfig, FilesConfig, NoSource, Sour
             "dataset.image_depth: found 'clip'; expected: 'refuse' or 'scale'",
         ),
         ("{kind: camvid, root: x, size: [360]}", "dataset.size.1: missing"),
+        ("{kind: camvid, root: x, tags: [a]}", "dataset.tags: found ['a']; expected: a valid string"),
+        ("{kind: streets, tags: tags.csv}", "dataset.tags: found 'tags.csv'; expected: 'masks'"),
+        (
+            "{kind: streets, source: {kind: streets, look: game, tags: masks}}",
+            "dataset.source: found tags in a source; expected none, since its masks are learned. Remove its 'tags'",
+        ),
         ("{kind: camvid, root: x, size: [0, 480]}", "dataset.size.0: found 0"),
         ("{kind: camvid, root: x, colours: [[1, 2, 3]]}", "dataset.colours: unknown key"),
         ("{kind: streets, train: 0}", "dataset.train: found 0"),
+        ("{kind: streets, sparse: 2}", "dataset.sparse: found 2"),
         ("{kind: cityscapes, root: x, fit: crop}", "dataset.fit: found 'crop'; expected: 'stretch', 'blocks' or 'pad'"),
         ("{kind: cityscapes, root: x, augmented: true}", "dataset.augmented: unknown key"),
         ("{kind: voc, root: x, augmented: 1}", "dataset.augmented: found 1"),
@@ -65,6 +72,11 @@ def test_without_a_word_there_is_no_source(write_params: Callable[[str], Path]) 
     assert Path(config.source.root).is_file()
 
 
+def test_without_a_word_there_are_no_tags(write_params: Callable[[str], Path]) -> None:
+    for text in ("{kind: streets}", "{kind: camvid, root: x}", "{kind: camvid, root: x, tags: null}"):
+        assert Params(write_params(f"dataset: {text}")).section("dataset", DatasetConfig).tags is None
+
+
 def test_a_size_is_height_and_width(write_params: Callable[[str], Path]) -> None:
     config = Params(write_params("dataset: {kind: streets, size: [96, 128]}")).section("dataset", DatasetConfig)
     assert isinstance(config, StreetsConfig)
@@ -78,6 +90,7 @@ def test_a_size_is_height_and_width(write_params: Callable[[str], Path]) -> None
         ("{kind: camvid, root: x}", "stretch", None),
         ("{kind: cityscapes, root: x}", "blocks", None),
         ("{kind: voc, root: x}", "pad", (505, 505)),
+        ("{kind: pascal_context, root: x}", "pad", (505, 505)),
         ("{kind: gta5, root: x}", "stretch", (526, 957)),
     ],
 )
