@@ -26,7 +26,7 @@ from pipeline.datasets.streets_looks import Colour, Pair
 
 
 def ground(scene: Scene) -> None:
-    """Verges, pavements, carriageway with repairs, and its markings."""
+    """Verges, pavements, carriageway and its markings."""
     rng, paving, asphalt = scene.rng, scene.choose(scene.look.pavings, 6), scene.choose(scene.look.asphalts, 6)
     for side, kerb in scene.kerbs.items():
         green = rng.random() < 0.35
@@ -35,12 +35,17 @@ def ground(scene: Scene) -> None:
         scene.strip((kerb, kerb + side * scene.pavement), (NEAR, 3 * FAR), (SIDEWALK, paving))
         stone = (SIDEWALK, shade(paving, rng.uniform(0.7, 1.2)))
         scene.strip((kerb, kerb + side * 0.18), (NEAR, FAR), stone)
-    left, right = scene.kerbs.values()
-    scene.strip((left, right), (NEAR, 3 * FAR), (ROAD, asphalt))
-    for x, z in rng.uniform((left, 3), (right - 1, 20), (rng.integers(5), 2)):
-        repair = (None, shade(asphalt, rng.uniform(0.7, 1.25)))
-        scene.strip((x, min(x + rng.uniform(0.4, 2.5), right)), (z, z + rng.uniform(1, 8)), repair)
+    carriageway(scene, (ROAD, asphalt))
     markings(scene, asphalt)
+
+
+def carriageway(scene: Scene, paint: Paint) -> None:
+    """The way ahead, with repairs."""
+    rng, (left, right) = scene.rng, scene.kerbs.values()
+    scene.strip((left, right), (NEAR, 3 * FAR), paint)
+    for x, z in rng.uniform((left, 3), (right - 1, 20), (rng.integers(5), 2)):
+        repair = (None, shade(paint[1], rng.uniform(0.7, 1.25)))
+        scene.strip((x, min(x + rng.uniform(0.4, 2.5), right)), (z, z + rng.uniform(1, 8)), repair)
 
 
 def markings(scene: Scene, asphalt: Colour) -> None:
@@ -59,15 +64,32 @@ def markings(scene: Scene, asphalt: Colour) -> None:
         scene.strip((x, x + 0.55), (zebra, zebra + 2.8), paint)
 
 
-def skyline(scene: Scene) -> None:
+def skyline(scene: Scene, wood: bool) -> None:
     """Distant houses or woods on the horizon."""
-    rng, z, wood = scene.rng, 3 * FAR, scene.rng.random() < 0.5
+    rng, z = scene.rng, 3 * FAR
     label, colour = (
         (VEGETATION, scene.choose(scene.look.leaves, 8)) if wood else (BUILDING, scene.choose(scene.look.facades, 8))
     )
     for x in np.arange(-4 * FAR, 4 * FAR, 18) - scene.bend * z * z:
         paint = (label, shade(colour, rng.uniform(0.85, 1.1)))
         scene.panel((x, z), rng.uniform(9, 16), (-1, rng.uniform(4, 12 if wood else 24)), paint)
+
+
+def hills(scene: Scene) -> None:
+    """Ridges one behind the other, wooded or bare, with rocks like houses."""
+    rng, z = scene.rng, 3 * FAR
+    x = np.linspace(-4 * FAR, 4 * FAR, 60)
+    for tall in np.sort(rng.uniform(6, 60, rng.integers(1, 4)))[::-1]:
+        waves = [np.sin(x / length + phase) for length, phase in rng.uniform((15, 0), (90, 6.3), (4, 2))]
+        y = tall * (0.55 + 0.12 * np.sum(waves, 0))
+        bare = scene.look.facades if rng.random() < 0.25 else scene.look.leaves
+        colour, left = scene.choose(bare), x - scene.bend * z * z
+        corners = [(left[0], -1, z), *zip(left, y, [z] * len(x), strict=True), (left[-1], -1, z)]
+        scene.face(corners, (VEGETATION, colour), z)
+        for spot, low, half in rng.uniform((0, 0, 2), (len(x), 0.5, 9), (rng.integers(12), 3)):
+            top = low * y[int(spot)]
+            rock = (None, shade(scene.choose(scene.look.facades), 0.9))
+            scene.panel((left[int(spot)], z), half, (top, top + 0.7 * half), rock)
 
 
 def house(scene: Scene, side: int, x: float, along: Pair) -> None:

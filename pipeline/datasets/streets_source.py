@@ -21,4 +21,5 @@ class Streets:
         return [Sample(f"street_{number:05d}", role) for number, role in enumerate(roles)]
 
     def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-        return draw(self.config.seed, int(sample.id.removeprefix("street_")), self.config.size, self.config.look)
+        config, index = self.config, int(sample.id.removeprefix("street_"))
+        return draw(config.seed, index, config.size, config.look, config.sparse)

@@ -1,10 +1,13 @@
 """The drawn road scenes: reproducible, with every class, and as unbalanced as streets are."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from pipeline.datasets.sources import Sample, StreetsConfig
-from pipeline.datasets.streets import CLASSES, COLOURS, IGNORE, draw
+from pipeline.datasets.streets import CLASSES, COLOURS, IGNORE, draw, is_sparse
 from pipeline.datasets.streets_looks import LOOKS
 from pipeline.datasets.streets_source import Streets
 
@@ -133,10 +136,52 @@ def test_no_scene_is_laid_out_alike_in_both_looks() -> None:
     assert len({look.seed for look in LOOKS.values()}) == len(LOOKS)
 
 
-def test_params_choose_the_look() -> None:
+def test_params_choose_the_look_and_the_share_of_sparse_scenes() -> None:
     for look in LOOKS:
-        config = StreetsConfig.model_validate({"kind": "streets", "look": look, "size": (48, 64), "seed": 2})
-        image, mask = Streets(config).read(Sample("street_00004", "train"))
-        expected = draw(2, 4, (48, 64), look)
-        assert image.tobytes() == expected[0].tobytes()
-        assert mask.tobytes() == expected[1].tobytes()
+        for sparse in (0, 1):
+            keys = {"kind": "streets", "look": look, "size": (48, 64), "seed": 2, "sparse": sparse}
+            image, mask = Streets(StreetsConfig.model_validate(keys)).read(Sample("street_00004", "train"))
+            expected = draw(2, 4, (48, 64), look, sparse)
+            assert image.tobytes() == expected[0].tobytes()
+            assert mask.tobytes() == expected[1].tobytes()
+
+
+def test_a_share_of_the_scenes_is_sparse_and_a_larger_one_contains_it() -> None:
+    for look in LOOKS:
+        chosen = [{i for i in range(600) if is_sparse(0, i, look, share)} for share in (0, 0.1, 0.2, 0.5, 1)]
+        assert [len(scenes) / 600 for scenes in chosen] == pytest.approx([0, 0.1, 0.2, 0.5, 1], abs=0.05)
+        assert all(few <= more for few, more in pairwise(chosen))
+        assert all(8 <= len(chosen[2] & set(range(first, first + 50))) <= 12 for first in range(550))
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_other_scenes_stay_as_they_are(look: str) -> None:
+    changed = []
+    for index in range(12):
+        pairs = zip(draw(0, index, (24, 32), look), draw(0, index, (24, 32), look, 0.3), strict=True)
+        changed.append(any(dense.tobytes() != other.tobytes() for dense, other in pairs))
+    assert changed == [is_sparse(0, index, look, 0.3) for index in range(12)]
+    assert 0 < sum(changed) < 12
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_sparse_scenes_show_few_classes_and_not_always_the_same(look: str) -> None:
+    images, masks = zip(*(draw(0, index, (48, 64), look, 1) for index in range(120)), strict=True)
+    sets = Counter(frozenset(np.unique(mask).tolist()) - {IGNORE} for mask in masks)
+    assert {len(classes) for classes in sets} == {2, 3, 4}
+    assert len(sets) > 15
+    assert max(sets.values()) < 30
+    met = [sum(count for classes, count in sets.items() if label in classes) / 120 for label in range(len(CLASSES))]
+    assert 0.01 < min(met) < max(met) < 0.9
+    brightness = [image.mean() for image in images]
+    assert max(brightness) - min(brightness) > 80
+    assert min(image.std() for image in images) > 3
+    assert len({mask.tobytes() for mask in masks}) > 110
+
+
+@pytest.mark.parametrize("size", [(24, 160), (97, 131), (128, 64), (192, 256)])
+def test_sparse_scenes_are_as_sparse_at_every_size(size: tuple[int, int]) -> None:
+    for index in range(12):
+        image, mask = draw(1, index, size, sparse=1)
+        assert image.shape == (*size, 3)
+        assert 2 <= len({*np.unique(mask).tolist()} - {IGNORE}) <= 4
