@@ -18,6 +18,7 @@ from pipeline.datasets.imagefiles import read_extent
 from pipeline.datasets.opening import keys_under, learnable, open_source
 from pipeline.datasets.scan import Read, scan, state
 from pipeline.datasets.sources import DatasetConfig, Known, NoSource, Sample, Source, SourceConfig, StreetsConfig
+from pipeline.datasets.tags import read_tags
 from pipeline.stores.classes import require_same_classes
 from pipeline.stores.images import Images, write_images
 
@@ -67,15 +68,20 @@ def publish(
     """Read every image of the listing and write the store.
 
     Raises:
-        DataError: an image is one of ``target``'s, too, so that its mask, which may be held out, would be learned.
+        DataError: files or tags are wrong, or an image is one of ``target``'s, too, so that its mask, which may be held
+            out, would be learned.
     """
     samples = listing()
-    before = state(samples)
+    before, tags = state(samples), read_tags(config, source.classes, samples)
     with run.publishing(out) as aside:
         found = scan(source, samples, "prepare", read_runtime(run.params).workers)
-        rows = ((s.id, s.role, image, mask, extent_of(s, config)) for s, image, mask in others(found, target))
+        rows = (
+            (s.id, s.role, image, mask, extent_of(s, config), tags.of(s, mask))
+            for s, image, mask in others(found, target)
+        )
         write_images(aside, rows, len(samples), source.classes, source.colours)
-        if state(listing()) != before:
+        again = listing()
+        if (state(again), read_tags(config, source.classes, again)) != (before, tags):
             raise DataError("dataset: files came, went or changed while they were read. Run it again.")
     say(f"{out}: {len(samples)} images, {len(source.classes)} classes")
 

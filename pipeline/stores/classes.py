@@ -1,8 +1,10 @@
-"""Two data sets that are learned from together have the same classes, in the same order."""
+"""What holds of class lists: two data sets that are learned from together have the same, in the same order."""
 
 from collections.abc import Sequence
 
 from pipeline.core.errors import DataError
+
+BACKGROUND = "background"  # the class of this name, if there is one, is in every image: tagged always, dropped never
 
 
 def require_same_classes(source: Sequence[str], target: Sequence[str]) -> None:

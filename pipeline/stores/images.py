@@ -2,6 +2,7 @@
 
 /id (N,) str    /role (N,) str    /has_mask (N,) uint8    /crc32 (N, 2) uint32: image, mask
 /extent (N, 2) uint16: height, width of what is image, at the top left; the rest, if any, is padding
+/tags (N, C) uint8: 1 for each class that the image is said to show, else 0; a row of 255 where nobody said
 /image (N, H, W, 3) uint8, raw, one chunk an image       /mask (N, H, W) uint8 of class ids, 255 = ignore
 attributes: schema, schema_version, complete, count, class_names (JSON), colours (JSON), ignore_index
 """
@@ -19,12 +20,14 @@ import numpy as np
 from pipeline.core.errors import ArtefactError
 from pipeline.stores.hdf5 import IGNORE, crc, create, expect, open_checked, reading, text_attribute
 
-SCHEMA, VERSION = "fewmask-images", 2
-Sample = (  # id, role, image, mask and, where there is padding, the extent
+SCHEMA, VERSION = "fewmask-images", 3
+UNKNOWN = 255  # of tags
+Sample = (  # id, role, image, mask; where there is padding, the extent; where it has any, the tags
     tuple[str, str, np.ndarray, np.ndarray | None]
     | tuple[str, str, np.ndarray, np.ndarray | None, tuple[int, int] | None]
+    | tuple[str, str, np.ndarray, np.ndarray | None, tuple[int, int] | None, np.ndarray | None]
 )
-TABLES = ("id", "role", "has_mask", "crc32", "extent", "image", "mask")  # one row an image
+TABLES = ("id", "role", "has_mask", "crc32", "extent", "tags", "image", "mask")  # one row an image
 
 
 class ImageWriter:
@@ -42,26 +45,38 @@ class ImageWriter:
             "compression_opts": 1,
         }
         file.create_dataset("mask", (count, height, width), np.uint8, fillvalue=IGNORE, **masks)
-        self.rows: list[tuple[str, str, bool, tuple[int, ...], int, int]] = []
+        self.rows: list[tuple[str, str, bool, tuple[int, ...], np.ndarray | None, int, int]] = []
 
     def add(
-        self, name: str, role: str, image: np.ndarray, mask: np.ndarray | None, extent: tuple[int, int] | None = None
+        self,
+        name: str,
+        role: str,
+        image: np.ndarray,
+        mask: np.ndarray | None,
+        extent: tuple[int, int] | None = None,
+        tags: np.ndarray | None = None,
     ) -> None:
-        """Append one image (H, W, 3) uint8 and its mask (H, W) uint8 or None; no extent: nothing is padding."""
+        """Append one image (H, W, 3) uint8, its mask (H, W) uint8 or None and its tags (C,) uint8 of 0 and 1 or None.
+
+        No extent: nothing is padding.
+        """
         index = len(self.rows)
         written = np.full(image.shape[:2], IGNORE, np.uint8) if mask is None else mask
         self.file["image"][index] = image
         self.file["mask"][index] = written
         sums = crc(name, image), crc(name, written)
-        self.rows.append((name, role, mask is not None, extent or image.shape[:2], *sums))
+        self.rows.append((name, role, mask is not None, extent or image.shape[:2], tags, *sums))
 
     def finish(self, class_names: Sequence[str], colours: Sequence[Sequence[int]]) -> None:
-        names, roles, masked, extents, *sums = zip(*self.rows, strict=True) if self.rows else [()] * 6
+        names, roles, masked, extents, tags, *sums = zip(*self.rows, strict=True) if self.rows else [()] * 7
+        unknown = np.full(len(class_names), UNKNOWN, np.uint8)
+        known = [unknown if row is None else row for row in tags]
         text = h5py.string_dtype()
         self.file.create_dataset("id", data=list(names), dtype=text)
         self.file.create_dataset("role", data=list(roles), dtype=text)
         self.file.create_dataset("has_mask", data=np.array(masked, np.uint8))
         self.file.create_dataset("extent", data=np.array(extents, np.uint16).reshape(-1, 2))
+        self.file.create_dataset("tags", data=np.array(known, np.uint8).reshape(-1, len(class_names)))
         self.file.create_dataset("crc32", data=np.array(sums, np.uint32).T)
         attributes = {"class_names": list(class_names), "colours": [list(colour) for colour in colours]}
         self.file.attrs.update({key: json.dumps(value) for key, value in attributes.items()})
@@ -78,22 +93,26 @@ class Images:
             self.ids, self.roles = ([str(text) for text in self.file[name].asstr()[:]] for name in ("id", "role"))
             self.has_mask, self.crc32 = self.file["has_mask"][:].astype(bool), self.file["crc32"][:]
             self.extents: np.ndarray = self.file["extent"][:]
+            self.tags: np.ndarray = self.file["tags"][:]
             self.class_names: list[str] = text_attribute(self.file, "class_names")
             self.colours: list[list[int]] = text_attribute(self.file, "colours")
             self.size: tuple[int, int] = self.file["image"].shape[1:3]
             shapes = {self.file[name].shape[0] for name in TABLES}
             inside = bool(((self.extents >= 1) & (self.extents <= np.array(self.size))).all())
-            count = int(self.file.attrs["count"])
+            count, classes = int(self.file.attrs["count"]), len(self.class_names)
         expect(shapes == {count}, path, f"its datasets hold {sorted(shapes)} images; its header says {count}")
         expect(self.crc32.shape == (count, 2), path, f"its crc32 has the shape {self.crc32.shape}")
         right = self.extents.shape == (count, 2) and self.extents.dtype == np.uint16
         expect(right and inside, path, f"its extents are not {count} sizes within {self.size}")
+        known = self.tags.dtype == np.uint8 and self.tags.shape == (count, classes) and _are_tags(self.tags)
+        expect(known, path, f"its tags are not {count} rows of {classes} zeros and ones, or of {UNKNOWN}")
         self.index = {name: number for number, name in enumerate(self.ids)}
         expect(len(self.index) == count, path, "an id stands twice")
+        self.tagged = {name for name, row in zip(self.ids, self.tags, strict=True) if (row != UNKNOWN).all()}
 
     @property
     def identity(self) -> str:
-        """SHA-256 of the ids, checksums and extents of all images, whatever their masks."""
+        """SHA-256 of the ids, checksums and extents of all images, whatever their masks and tags."""
         pixels = self.crc32[:, 0].astype("<u4").tobytes() + self.extents.astype("<u2").tobytes()
         return hashlib.sha256("\n".join(self.ids).encode() + pixels).hexdigest()
 
@@ -139,6 +158,11 @@ class Images:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.file.close()
+
+
+def _are_tags(tags: np.ndarray) -> bool:
+    """Whether each row (N, C) holds nothing but 0 and 1, or nothing but 255."""
+    return bool(((tags <= 1).all(1) | (tags == UNKNOWN).all(1)).all())
 
 
 def write_images(

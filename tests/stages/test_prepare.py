@@ -1,6 +1,7 @@
 """``python -m stages.prepare`` as a person meets it."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.core.errors import DataError
+from pipeline.datasets.sources import StreetsConfig
+from pipeline.datasets.split import SplitConfig, make_split
 from pipeline.stores.images import Images
+from stages import check, prepare
 
 Run = Callable[..., tuple[int, str, str]]
 FOLDER = "dataset: {kind: folder, root: data, classes: [sky, road, car]}\n"
@@ -45,6 +50,88 @@ def test_a_folder_becomes_one_store(
         }
         assert store.has_mask.tolist() == [True] * 4 + [False] + [True] * 2
         assert (store.image("b") == np.asarray(Image.open(folder / "images" / "b.png"))).all()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's folder as the working folder of stages that are called without a process of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("tags", "rows"),
+    [
+        ("tags.csv", {"a": [0, 0, 1], "u": [1, 1, 0]}),
+        ("masks", {name: [1, 1, 1] for name in "abcd"}),
+        ("null", {}),
+    ],
+)
+def test_tags_come_into_the_store_and_no_tagged_image_is_lost(
+    folder: Path, here: Path, write_params: Callable[[str], Path], tags: str, rows: dict[str, list[int]]
+) -> None:
+    """Whoever is tagged and not labelled is unlabelled, with a mask or without."""
+    (folder / "tags.csv").write_text("id,class\na,car\nu,road,sky\n")
+    write_params(FOLDER.replace("}", f", tags: {tags}}}"))
+    prepare.main()
+    with Images(here / "data/images.h5") as store:
+        assert store.tagged == set(rows)
+        assert {name: store.tags[store.index[name]].tolist() for name in store.tagged} == rows
+        split = make_split(store, SplitConfig(labelled=1), 0)
+        assert {*split.labelled, *split.unlabelled} == set("abcdu")
+
+
+def test_bad_tags_are_told_with_everything_else_and_nothing_is_published(
+    folder: Path,
+    here: Path,
+    write_params: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`check` tells of files and tags at once, and how many images have tags."""
+    write_params(f"seed: 0\nsplit: {{labelled: 2}}\n{FOLDER}".replace("car]}", "car], tags: tags.csv}"))
+    monkeypatch.setattr(check, "section_problems", lambda *_: [])
+    monkeypatch.setattr(check, "data_problems", lambda *_: [])
+    (folder / "tags.csv").write_text("a,car\nu\n")
+    check.main()
+    assert "tags: 2 of 5 training images\n" in capsys.readouterr().out
+    (folder / "tags.csv").write_text("a,cat\nt,road\n")
+    (folder / "images" / "b.png").write_text("not a picture")
+    with pytest.raises(DataError) as caught:
+        check.main()
+    assert [line[:17] for line in str(caught.value).splitlines()] == [
+        "data/tags.csv:1: ",
+        "data/tags.csv:2: ",
+        "data/images/b.png",
+    ]
+    with pytest.raises(DataError, match=r"data/tags\.csv:1: 'cat' is no class; expected a class, did you mean 'car'\?"):
+        prepare.main()
+    assert not (here / "data/images.h5").exists()
+
+
+def test_a_target_with_tags_is_no_source_of_its_own() -> None:
+    target = StreetsConfig(kind="streets", tags="masks")
+    with pytest.raises(DataError, match="is the target itself"):
+        check.require_other(StreetsConfig(kind="streets"), target)
+
+
+def test_tags_that_change_while_the_images_are_read_are_noticed(
+    folder: Path, here: Path, write_params: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC would take the new list for what the store was made from."""
+    (folder / "tags.csv").write_text("a,car\n")
+    write_params(FOLDER.replace("}", ", tags: tags.csv}"))
+    write = prepare.write_images
+
+    def edit(*arguments: object) -> None:
+        write(*arguments)
+        (folder / "tags.csv").write_text("a,sky\n")
+
+    monkeypatch.setattr(prepare, "write_images", edit)
+    with pytest.raises(DataError, match="files came, went or changed while they were read"):
+        prepare.main()
+    assert not (here / "data/images.h5").exists()
 
 
 def test_every_bad_file_is_told_in_one_run_and_nothing_is_published(

@@ -18,7 +18,7 @@ def images_content() -> Callable[[Path], Any]:
         with Images(path) as store:
             arrays = [(store.image(name).tobytes(), store.mask(name).tobytes()) for name in store.ids]
             told = (store.ids, store.roles, store.has_mask.tolist(), store.class_names, store.colours, store.size)
-            told = (*told, store.extents.tolist())
+            told = (*told, store.extents.tolist(), store.tags.tolist())
         return told, arrays
 
     return read

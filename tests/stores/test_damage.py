@@ -125,7 +125,7 @@ def test_a_missing_store_says_how_to_make_it(store: Store, kind: str) -> None:
     ("attribute", "value", "reason"),
     [
         ("schema", "other", "schema is 'other'; expected 'fewmask-"),
-        ("schema_version", 3, "schema version is 3; this program reads version "),
+        ("schema_version", 4, "schema version is 4; this program reads version "),
         ("schema_version", 0, "schema version is 0"),
         ("complete", 0, "not complete: its writer was stopped"),
         ("complete", None, "not complete"),
@@ -148,7 +148,7 @@ def test_a_wrong_header_is_refused_with_its_reason(
 
 
 TABLES = {
-    "images": ["id", "role", "has_mask", "crc32", "extent", "image", "mask"],
+    "images": ["id", "role", "has_mask", "crc32", "extent", "tags", "image", "mask"],
     "labels": ["stem", "size", "crc32", "histogram", "confidence_edges", "label", "confidence"],
 }
 
@@ -172,6 +172,10 @@ def test_a_missing_table_is_refused(store: Store, edited: Edited, kind: str, nam
         ("images", "extent", (3,), np.uint16),
         ("images", "extent", (2, 2), np.uint16),
         ("images", "extent", (3, 2), np.uint16),
+        ("images", "tags", (3,), np.uint8),
+        ("images", "tags", (3, 2), np.uint8),
+        ("images", "tags", (2, 3), np.uint8),
+        ("images", "tags", (3, 3), np.float32),
         ("labels", "label/00000001", (12, 15), np.uint8),
         ("labels", "label/00000001", (12, 16), np.uint16),
         ("labels", "confidence/00000001", (12, 16), np.float32),

@@ -56,12 +56,13 @@ def test_the_layout_is_what_training_counts_on(image_store: Store) -> None:
         assert file["image"].chunks == (1, 12, 16, 3)
         assert file["image"].compression is None
         assert file["mask"].chunks == (1, 12, 16)
-        assert {name: file[name].dtype for name in ("image", "mask", "has_mask", "crc32", "extent")} == {
+        assert {name: file[name].dtype for name in ("image", "mask", "has_mask", "crc32", "extent", "tags")} == {
             "image": np.uint8,
             "mask": np.uint8,
             "has_mask": np.uint8,
             "crc32": np.uint32,
             "extent": np.uint16,
+            "tags": np.uint8,
         }
 
 
@@ -90,14 +91,41 @@ def test_an_extent_beyond_the_image_is_refused(
         Images(path)
 
 
-def test_a_store_of_the_version_without_extents_is_refused(
+def test_what_is_said_of_an_image_and_of_which_nothing_is(
+    image_store: Store, image_rows: Callable[..., list[Any]]
+) -> None:
+    """Two images of four have tags, one of them none of the classes."""
+    rows = image_rows(train=3, bare=1, validation=0, test=0)
+    said = {1: np.array([0, 1, 1], np.uint8), 3: np.zeros(3, np.uint8)}
+    with Images(image_store(rows=[(*row, None, said.get(number)) for number, row in enumerate(rows)])) as store:
+        assert store.tags.dtype == np.uint8
+        assert store.tags.tolist() == [[255] * 3, [0, 1, 1], [255] * 3, [0, 0, 0]]
+        assert store.tagged == {"i001", "i003"}
+        tagged = store.identity
+    with Images(image_store("bare.h5", rows=rows)) as store:
+        assert (store.tags == 255).all()
+        assert store.tagged == set()
+        assert store.identity == tagged
+
+
+@pytest.mark.parametrize("row", [[0, 1, 2], [0, 1, 255], [254] * 3])
+def test_tags_that_are_neither_said_nor_unknown_are_refused(
+    image_store: Store, image_rows: Callable[..., list[Any]], row: list[int]
+) -> None:
+    first, second = image_rows(train=2, validation=0, test=0)
+    path = image_store(rows=[first, (*second, None, np.array(row, np.uint8))])
+    with pytest.raises(ArtefactError, match=r"its tags are not 2 rows of 3 zeros and ones, or of 255\. Delete it"):
+        Images(path)
+
+
+def test_a_store_of_the_version_without_tags_is_refused(
     image_store: Store, edited: Callable[[Path], AbstractContextManager[h5py.File]]
 ) -> None:
     path = image_store()
     with edited(path) as file:
-        file.attrs["schema_version"] = 1
-        del file["extent"]
-    with pytest.raises(ArtefactError, match=r"schema version is 1; this program reads version 2\. Delete it and run"):
+        file.attrs["schema_version"] = 2
+        del file["tags"]
+    with pytest.raises(ArtefactError, match=r"schema version is 2; this program reads version 3\. Delete it and run"):
         Images(path)
 
 
@@ -107,4 +135,5 @@ def test_a_store_without_images_has_classes_and_a_size(tmp_path: Path) -> None:
         assert (store.ids, store.class_names, store.size) == ([], ["a", "b"], (12, 16))
         assert store.stack(store.ids).shape == (0, 12, 16, 3)
         assert store.stack(store.ids, "mask").shape == (0, 12, 16)
+        assert store.tags.shape == (0, 2)
         assert not store.padded
