@@ -44,6 +44,10 @@ class FitConfig(Section):
     batch_norm: Mode = "trained"  # or statistics: fixed affine parameters; or frozen: these and the statistics
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where CUDA has it, else float32
 
+    def optimiser_of(self, player: str) -> OptimiserConfig:
+        """Each player has an optimiser of its own; where params have one section, all are made alike."""
+        return self.optimiser
+
     @model_validator(mode="after")
     def _leaves_true_labels(self) -> Self:
         if self.pseudo is not None and self.pseudo >= self.batch:
@@ -96,7 +100,9 @@ def fit(
     learner.train()
     for module in learner.players().values():
         set_batch_norm(module, config.batch_norm)
-    optimisers = {player: make_optimiser(module, config.optimiser) for player, module in learner.players().items()}
+    optimisers = {
+        player: make_optimiser(module, config.optimiser_of(player)) for player, module in learner.players().items()
+    }
     history = History(config.steps)
     first = _resume(folder, learner, optimisers, history, name)
     if first == 0:
@@ -133,14 +139,16 @@ def _one_step(
             update = next(updates, None)
         if update is None:
             return logged
-        set_rate(optimisers[update.player], config.optimiser.rate(t))
-        logged |= _optimise(learner.players()[update.player], optimisers[update.player], update, step)
+        set_rate(optimisers[update.player], config.optimiser_of(update.player).rate(t))
+        terms = _optimise(learner.players()[update.player], optimisers[update.player], update, step)
+        logged = terms | logged  # of several players, "loss" is the first's
 
 
 def _optimise(player: nn.Module, optimiser: torch.optim.Optimizer, update: Update, step: int) -> dict[str, float]:
     optimiser.zero_grad(set_to_none=True)
-    update.loss.backward()
-    gradients = [p.grad for p in player.parameters() if p.grad is not None]
+    trained = [parameter for parameter in player.parameters() if parameter.requires_grad]
+    update.loss.backward(inputs=trained)  # whatever else the loss went through, another player, gets no gradient
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients) if gradients else update.loss.new_zeros(())
     names = ["loss", *update.terms] if list(update.terms) != ["loss"] else ["loss"]
     values = torch.stack([update.loss, *update.terms.values(), norm] if len(names) > 1 else [update.loss, norm])
@@ -149,7 +157,9 @@ def _optimise(player: nn.Module, optimiser: torch.optim.Optimizer, update: Updat
     if not math.isfinite(sum(numbers) + size):
         listed = ", ".join(f"{key} {value:g}" for key, value in terms.items())
         found = f"step {step}: {update.player} is not finite ({listed}, gradient norm {size:g})"
-        raise NonFiniteError(f"{found}; no update was made. Lower optimiser.lr or look at the images; then run again.")
+        raise NonFiniteError(
+            f"{found}; its update was not made. Lower optimiser.lr or look at the images; then run again."
+        )
     optimiser.step()
     return terms
 
@@ -167,11 +177,11 @@ def _enough_values() -> Iterator[None]:
         yield
     except (ValueError, RuntimeError) as error:
         if "more than 1 value per channel" in str(error):
-            found = "batch: too small for batch norm at this image size; raise batch or dataset.size."
+            found = "batch: too small for batch norm at this image size; raise batch, size or dataset.size."
         elif "Padding size should be less" in str(error):
-            found = "sigma: its blur reaches beyond the view; lower the sigma of weak and strong, or raise views.crop."
-        elif "Output size is too small" in str(error):
-            found = "views.crop or dataset.size: too small for this network; raise it."
+            found = "sigma: its blur reaches beyond the view; lower the sigma of weak and strong, or show it more."
+        elif "Output size is too small" in str(error) or "Kernel size can't be greater" in str(error):
+            found = "views.crop, size or dataset.size: what this network sees is too small for it; raise it."
         else:
             raise
         raise ConfigError(found) from error

@@ -1,9 +1,10 @@
 """Optimisers and rates as params describe them."""
 
-from typing import Literal
+import math
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import nn
 
 from pipeline.core.errors import ConfigError
@@ -11,19 +12,38 @@ from pipeline.core.params import Section
 
 
 class OptimiserConfig(Section):
-    """``rates`` multiplies the learning rate of parameters whose name starts with a key, such as ``blocks.: 0.1``."""
+    """``rates`` multiplies the learning rate of parameters whose name starts with a key, such as ``blocks.: 0.1``.
+
+    ``stop``: the training ends when this share of the schedule is done, as where authors publish an early checkpoint.
+    """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: PositiveFloat
     momentum: float = Field(default=0.9, ge=0, lt=1)  # beta 1 of Adam
+    beta_2: float = Field(default=0.999, ge=0, lt=1)  # of Adam
+    nesterov: bool = False  # of SGD
     weight_decay: NonNegativeFloat = 0.0
-    schedule: Literal["poly", "constant"] = "poly"
-    power: PositiveFloat = 0.9
+    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    power: PositiveFloat = 0.9  # of poly
+    final: NonNegativeFloat = 0.0  # the rate at which cosine ends
+    stop: float = Field(default=1, gt=0, le=1)
     rates: dict[str, PositiveFloat] = Field(default={})
 
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov is a kind of momentum, and momentum is 0; raise it, or leave nesterov out")
+        return self
+
     def rate(self, t: float) -> float:
-        """Learning rate when the share ``t`` (0..1) of training is done: poly is lr (1 - t)^power."""
-        return self.lr if self.schedule == "constant" else self.lr * (1 - t) ** self.power
+        """Learning rate when the share ``t`` (0..1) of training is done.
+
+        Of the schedule s = stop t is done; poly is lr (1 - s)^power, cosine final + (lr - final) (1 + cos(pi s)) / 2.
+        """
+        done = self.stop * t
+        if self.schedule == "cosine":
+            return self.final + (self.lr - self.final) * (1 + math.cos(math.pi * done)) / 2
+        return self.lr if self.schedule == "constant" else self.lr * (1 - done) ** self.power
 
 
 def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
@@ -45,11 +65,14 @@ def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Op
         raise ConfigError(f"optimiser.rates: no parameter begins with {sorted(unused)}; expected such as {names}.")
     listed = [{"params": params, "factor": factor} for factor, params in groups.items()]
     if config.name == "sgd":
-        return torch.optim.SGD(
-            listed, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-        )
+        kept: dict[str, Any] = {
+            "momentum": config.momentum,
+            "nesterov": config.nesterov,
+            "weight_decay": config.weight_decay,
+        }
+        return torch.optim.SGD(listed, config.lr, **kept, fused=True)
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(listed, config.lr, betas=(config.momentum, 0.999), weight_decay=config.weight_decay, fused=True)
+    return kind(listed, config.lr, betas=(config.momentum, config.beta_2), weight_decay=config.weight_decay, fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -52,6 +52,36 @@ def test_what_follows_a_yield_sees_the_stepped_weights(tmp_path):
     assert learner.seen == [pytest.approx((0.9, 1.0)), pytest.approx((0.9, 0.8))]
 
 
+def test_a_loss_gives_other_players_no_gradient(tmp_path):
+    learner, found = Two(), []
+    whole = learner.step
+
+    def step(batch, t):
+        updates = whole(batch, t)
+        yield next(updates)
+        found.append((learner.a.weight.grad is not None, learner.b.weight.grad is None))
+        yield from updates
+
+    learner.step = step
+    fit(learner, batches, config(1), seed=0, folder=tmp_path)
+    assert found == [(True, True)]
+
+
+class Own(FitConfig):
+    """The second player learns ten times as fast."""
+
+    def optimiser_of(self, player):
+        return self.optimiser.model_copy(update={"lr": 1.0}) if player == "b" else self.optimiser
+
+
+def test_players_have_optimisers_of_their_own_and_one_row_a_step(tmp_path):
+    """b falls by 1.0 * 2; of the row the loss is the first player's."""
+    learner, own = Two(), Own.model_validate(config(1).model_dump())
+    rows = fit(learner, batches, own, seed=0, folder=tmp_path)
+    assert learner.seen[-1] == pytest.approx((0.9, -1.0))
+    assert rows == [{"step": 1, "rate": pytest.approx(0.1), "loss": 1.0, "product": 1.0}]
+
+
 def test_random_numbers_depend_on_seed_and_step_alone(tmp_path):
     noises = []
     for number, seed in enumerate((3, 3, 4)):
@@ -215,5 +245,5 @@ def test_a_view_too_small_for_the_network_is_a_sentence(tmp_path):
         def step(self, batch, t):
             yield Update("net", nn.AvgPool2d(2)(self.net(torch.randn(2, 3, 1, 1))).mean())
 
-    with pytest.raises(ConfigError, match=r"views.crop or dataset.size: too small"):
+    with pytest.raises(ConfigError, match=r"views.crop, size or dataset.size: what this network sees is too small"):
         fit(Small(), batches, config(1), seed=0, folder=tmp_path)
