@@ -19,9 +19,11 @@ from pipeline.core.tables import rows_csv
 from pipeline.datasets.split import Split
 from pipeline.learning.data import open_batches
 from pipeline.learning.fit import fit
-from pipeline.learning.recipe import Recipe, learner_class
+from pipeline.learning.recipe import Recipe, learner_class, require_tags
 from pipeline.nets.published import save_model
 from pipeline.stores.images import Images
+
+TAGS = "image-level labels: batches say which classes occur, and images with tags alone count as labelled"
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -36,6 +38,7 @@ def arguments() -> argparse.ArgumentParser:
     stores = parser.add_mutually_exclusive_group()
     stores.add_argument("--join", type=Path, help="a label store whose images count as labelled")
     stores.add_argument("--labels", type=Path, help="a label store that gives training images a pseudo-label each")
+    stores.add_argument("--tags", action="store_true", help=TAGS)
     parser.add_argument("--source", type=Path, help="the source domain's images, for the share of steps that is its")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
@@ -48,13 +51,17 @@ def keys(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def main() -> None:
-    args = arguments().parse_args()
+    parser = arguments()
+    args = parser.parse_args()
+    if args.tags and args.source:
+        parser.error("argument --tags: not allowed with argument --source")
     params = Params(args.params)
     runtime, device = start(params)
     kind = learner_class(args.learner)
+    require_tags(kind, args.tags)
     named = (args.images, args.split, args.base, args.start, args.join, args.labels, args.source)
     inputs = [path for path in named if path]
-    conditions = f"{device} {torch.get_num_threads()} {torch.__version__}"
+    conditions = f"{device} {torch.get_num_threads()} {torch.__version__}{' tags' if args.tags else ''}"
     other = Images(args.source) if args.source else nullcontext()
     with Images(args.images) as images, other as source, stage(args.out, params, keys(args), inputs, conditions) as run:
         seed: int = run.section("seed", Seed)
@@ -63,7 +70,7 @@ def main() -> None:
         learner = kind(recipe.config, recipe.task).to(device).to(memory_format=torch.channels_last)
         split = Split.load(args.split)
         normalise = recipe.task.normalise
-        stores = {"join": args.join, "labels": args.labels, "source": source}
+        stores = {"join": args.join, "labels": args.labels, "source": source, "tags": args.tags}
         batches = open_batches(images, split, recipe.config, normalise, seed=seed, **stores, device=device)
         seconds = runtime.checkpoint_seconds
         rows = fit(

@@ -20,7 +20,7 @@ class Pool:
     """Images (N, H, W, 3) uint8 with masks (N, H, W) uint8, visited in a new random order each epoch.
 
     ``pseudo`` (N, H, W) uint8 are pseudo-labels beside the masks; ``extents`` say how much of each image, at the top
-    left, is not padding: by default all of it.
+    left, is not padding: by default all of it. ``tags`` (N, C) of 0 and 1 are the classes that each image shows.
     """
 
     def __init__(
@@ -31,9 +31,11 @@ class Pool:
         name: str,
         pseudo: np.ndarray | None = None,
         extents: Sequence[tuple[int, int]] | None = None,
+        tags: np.ndarray | None = None,
     ):
         self.images, self.masks = torch.from_numpy(images), torch.from_numpy(masks)
         self.pseudo = None if pseudo is None else torch.from_numpy(pseudo)
+        self.tags = None if tags is None else torch.from_numpy(tags).float()
         self.extents = extents or [(images.shape[1], images.shape[2])] * len(images)
         self.seed, self.name = seed, name
         self.orders: dict[int, np.ndarray] = {}
@@ -72,8 +74,9 @@ class Batches(LabelledData):
     """The one loader, the same for every method.
 
     Args:
-        labelled: streams whose images make x_l and y_l. The first holds the images with true masks, and behind these,
-            where both are one shuffled set, images with pseudo-labels for masks.
+        labelled: streams whose images make x_l and y_l, and z_l if their pools have tags. The first holds the images
+            with true masks, and behind these, where both are one shuffled set, images with pseudo-labels or nothing
+            but tags for masks.
         true: how many images carry a true mask; only these count for class weights.
         unlabelled: the stream of x_u; where the labelled images have pseudo-labels, its masks are such, too.
         source: which steps take x_l and y_l from the source domain instead, and from what; no other image is skipped.
@@ -107,10 +110,16 @@ class Batches(LabelledData):
         drawn = [self._draw(stream, turn, step) for stream in streams]
         x, maps = drawn[0] if len(drawn) == 1 else (torch.cat(parts) for parts in zip(*drawn, strict=True))
         x_u, maps_u = self._draw(self.unlabelled, step, step)
+        z_l = self._tags(streams, turn)
         if self.streams[0][0].pseudo is None:
-            return Batch(x, maps[:, 0], x_u, source=source)
+            return Batch(x, maps[:, 0], x_u, source=source, z_l=z_l)
         p_l = torch.full_like(maps[:, 0], IGNORE) if source else maps[:, 1]
-        return Batch(x, maps[:, 0], x_u, p_l, maps_u[:, 0], source)
+        return Batch(x, maps[:, 0], x_u, p_l, maps_u[:, 0], source, z_l)
+
+    def _tags(self, streams: Sequence[Stream], turn: int) -> Tensor | None:
+        """Which classes the turn's images show, (B, C) float32; None where the pools have no tags."""
+        rows = [pool.tags[pool.indices(turn * count, count)] for pool, count in streams if pool.tags is not None]
+        return torch.cat(rows).to(self.device) if rows else None
 
     def _draw(self, stream: Stream, turn: int, step: int) -> tuple[Tensor, Tensor]:
         """Views (B, 3, h, w) of the turn's images and of their masks, beside them any pseudo-labels (B, 1|2, h, w)."""

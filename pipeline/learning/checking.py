@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+import numpy as np
 
 from pipeline.core.errors import ConfigError, UserError
 from pipeline.core.params import Params, Seed
@@ -18,10 +17,13 @@ from pipeline.datasets.split import Catalogue, SplitConfig, divide
 from pipeline.labelling.filter import FilterConfig, minimum_codes
 from pipeline.learning.data import no_source
 from pipeline.learning.fit import FitConfig
+from pipeline.learning.graph import nodes
 from pipeline.learning.learner import Task
 from pipeline.learning.optim import make_optimiser
-from pipeline.learning.recipe import learner_class, load_start
+from pipeline.learning.recipe import learner_class, load_start, require_tags
 from pipeline.nets.batchnorm import require_sense
+from pipeline.nets.encoders import EncoderConfig
+from pipeline.nets.fusion import FusionConfig, no_validation
 from pipeline.nets.published import build, segmentation_module
 from pipeline.nets.weights import IMAGENET, NAMED
 from pipeline.scoring.evaluation import EvaluateConfig
@@ -34,12 +36,13 @@ SCHEMAS: dict[str, Any] = {
     "split": SplitConfig,
     "filter": FilterConfig,
     "evaluate": EvaluateConfig,
+    "fusion": FusionConfig,
 }
 
 
 def section_problems(params: Params, graph: Path) -> list[str]:
     """Every problem of the params file, one line each: unknown keys, and what each stage would refuse."""
-    stages = _stages(graph)
+    stages = list(nodes(graph).values())
     known = sorted({key.split(".")[0] for stage in stages for key in stage.get("params", [])} | {"runtime"})
     problems = [_unknown(params, key, known) for key in params.keys() if key not in known]  # noqa: SIM118
     for check in _checks(params, stages):
@@ -73,8 +76,9 @@ def _try_learner(params: Params, words: list[str]) -> None:
     """Make a node's learner and its optimisers, with fresh networks, as the stage will."""
     network = params.section("network", segmentation_module(str(params.raw("network.name"))).Config)
     kind = learner_class(_after(words, "--learner")[0])
+    require_tags(kind, "--tags" in words)
     config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
-    _check_weights(network.weights)
+    _check_weights("network", network.weights)
     if config.source and "--source" not in words:
         raise no_source(config.source, f"{_after(words, '--section')[-1]} is given no --source in dvc.yaml")
     if config.source and params.raw("dataset.source.kind") == "none":
@@ -88,10 +92,14 @@ def _try_learner(params: Params, words: list[str]) -> None:
     if "--base" not in words and config.begin_with == "weights":
         require_sense(network, config.batch_norm)
     fresh = network.model_copy(update={"weights": None})
+    encoder: EncoderConfig | None = getattr(config, "encoder", None)
+    if encoder is not None:
+        _check_weights(f"{_after(words, '--section')[-1]}.encoder", encoder.weights)
+        config = config.model_copy(update={"encoder": encoder.model_copy(update={"weights": None})})
     scale = Normalise(*IMAGENET)
     task = Task(["a", "b"], fresh.model_dump(mode="json"), lambda: build(fresh, 2), scale, build(fresh, 2))
-    for module in kind(config, task).players().values():
-        make_optimiser(module, config.optimiser)
+    for player, module in kind(config, task).players().items():
+        make_optimiser(module, config.optimiser_of(player))
 
 
 def _check_root(params: Params, key: str) -> None:
@@ -100,10 +108,10 @@ def _check_root(params: Params, key: str) -> None:
         raise ConfigError(f"{key}: {root!r}: no such file or folder; DVC watches it. Mend the path.")
 
 
-def _check_weights(weights: str | None) -> None:
+def _check_weights(section: str, weights: str | None) -> None:
     if weights not in (None, *NAMED) and not Path(str(weights)).is_file():
         raise ConfigError(
-            f"network.weights: {weights!r}: no such file; expected a state dict, torchvision, lite0 or null."
+            f"{section}.weights: {weights!r}: no such file; expected a state dict, torchvision, lite0 or null."
         )
 
 
@@ -117,6 +125,10 @@ def data_problems(params: Params, data: Catalogue, graph: Path) -> list[str]:
         say(f"split: {split.summary()}")
         if not split.unlabelled:
             problems += _without_unlabelled(params, graph)
+        rule = params.section("fusion", FusionConfig).rule
+        classes = range(len(data.class_names))
+        if rule != "scores" and not any(np.isin(classes, data.presence[name]).any() for name in split.validation):
+            problems.append(str(no_validation(rule)))
     except UserError as error:
         problems += str(error).splitlines()
     try:
@@ -128,13 +140,18 @@ def data_problems(params: Params, data: Catalogue, graph: Path) -> list[str]:
 
 def _without_unlabelled(params: Params, graph: Path) -> list[str]:
     """The trainings that need unlabelled images, which the split does not leave."""
-    commands = [shlex.split(str(stage["cmd"])) for stage in _stages(graph)]
-    sections = [_after(words, "--section") for words in commands if "--learner" in words]
-    wanting = [keys[-1] for keys in sections if any(params.raw(f"{key}").get("unlabelled") for key in keys)]
+    commands = [shlex.split(str(stage["cmd"])) for stage in nodes(graph).values()]
+    wanting = []
+    for words in (words for words in commands if "--learner" in words):
+        keys = _after(words, "--section")
+        config: FitConfig = params.merged(keys, learner_class(_after(words, "--learner")[0]).schema)
+        if config.unlabelled and config.unlabelled_pool != "all":
+            wanting.append(keys[-1])
     if not wanting:
         return []
     found = f"split: no unlabelled image; expected some for {', '.join(wanting)}"
-    return [f"{found}. Add images, label fewer, or run 'dvc repro evaluate@supervised' alone."]
+    remedy = "Add images, label fewer, set unlabelled_pool: all, or run 'dvc repro evaluate@supervised' alone."
+    return [f"{found}. {remedy}"]
 
 
 def _after(words: list[str], option: str) -> list[str]:
@@ -142,13 +159,3 @@ def _after(words: list[str], option: str) -> list[str]:
     rest = words[words.index(option) + 1 :]
     end = next((place for place, word in enumerate(rest) if word.startswith("--")), len(rest))
     return rest[:end]
-
-
-def _stages(graph: Path) -> list[dict[str, Any]]:
-    if not graph.is_file():
-        raise ConfigError(f"{graph}: no such file. Run this in the project's root folder.")
-    try:
-        tree = YAML(typ="safe").load(graph.read_text())
-    except YAMLError as error:
-        raise ConfigError(f"{graph}: not valid YAML; 'dvc stage list' says where. Mend it.") from error
-    return [stage.get("do", stage) for stage in tree["stages"].values()]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,15 @@ from pipeline.stores.labels import Labels
 from pipeline.views.weak import Normalise
 
 
-def open_batches(
+class Masked(NamedTuple):
+    """Ids of images, their masks (n, H, W) uint8 and, where they have any, their tags (n, C) uint8 of 0 and 1."""
+
+    names: list[str]
+    masks: np.ndarray
+    tags: np.ndarray | None = None
+
+
+def open_batches(  # noqa: PLR0913
     images: Images,
     split: Split,
     config: FitConfig,
@@ -28,6 +37,7 @@ def open_batches(
     join: Path | None = None,
     labels: Path | None = None,
     source: Images | None = None,
+    tags: bool = False,
     device: torch.device | str = "cpu",
 ) -> Batches:
     """Batches of a split.
@@ -39,26 +49,32 @@ def open_batches(
             are left out, so that a filter that keeps nothing gives exactly the supervised training.
         labels: a label store that gives every training image a pseudo-label beside its mask, if it has one.
         source: the images of the source domain, not read where ``config.source`` is 0.
+        tags: batches say which classes each labelled image shows, and unlabelled images that have tags count as
+            labelled, too, with void masks. Left out are those whose true mask is void all over: nobody said what they
+            show. Not together with the three above, of whose images nobody says it.
 
     Raises:
         DataError: no labelled pixel at all, unlabelled images or a source domain are wanted and there are none, or the
             source domain has other classes or, without views.crop, another size.
         ArtefactError: a store that lacks training images, or is of another class list, size or split, or damaged.
     """
-    names, masks = list(split.labelled), _true_masks(images, split.labelled)
-    if config.unlabelled and not split.unlabelled:
+    assert not tags or not (join or labels or source)
+    true = Masked(list(split.labelled), _true_masks(images, split.labelled))
+    if config.unlabelled and not split.unlabelled and config.unlabelled_pool != "all":
         raise DataError(
             "split: no unlabelled image, nothing to learn from beside the labelled ones. Add images, "
-            "or run 'dvc repro evaluate@supervised' alone."
+            "set unlabelled_pool: all, or run 'dvc repro evaluate@supervised' alone."
         )
-    void = (masks == IGNORE).all(0) if config.fixed_void else np.zeros(images.size, bool)
-    beside = _pseudo_labels(labels, names, split, images, void) if labels else None
-    joined = (
-        _informative(split.unlabelled, _pseudo_labels(join, split.unlabelled, split, images, void)) if join else None
-    )
+    void = (true.masks == IGNORE).all(0) if config.fixed_void else np.zeros(images.size, bool)
+    beside = _pseudo_labels(labels, true.names, split, images, void) if labels else None
+    joined = Masked([], true.masks[:0])
+    if tags:
+        true, joined = _shown(_informative(true), images), _tagged(images, split)
+    if join:
+        joined = _informative(Masked(split.unlabelled, _pseudo_labels(join, split.unlabelled, split, images, void)))
     batches = Batches(
-        _streams(images, (names, masks), joined or ([], masks[:0]), beside, config, seed),
-        len(names),
+        _streams(images, true, joined, beside, config, seed),
+        len(true.names),
         (_unlabelled(images, split, config, labels, void, seed), config.unlabelled),
         config.views,
         normalise,
@@ -71,9 +87,6 @@ def open_batches(
         learned = "it is learned from the source domain alone" if elsewhere else "it cannot be learned"
         warn(f"class '{images.class_names[number]}' is in no labelled image; {learned}")
     return batches
-
-
-Masked = tuple[list[str], np.ndarray]  # image ids and their masks (n, H, W) uint8
 
 
 def no_source(share: float, found: str) -> DataError:
@@ -92,7 +105,7 @@ def _source_steps(source: Images | None, images: Images, config: FitConfig, seed
     if source.size != images.size and config.views.crop is None:
         sizes = f"images of {list(source.size)}; expected the target's {list(images.size)}, as there is no views.crop"
         raise DataError(f"{source.path}: {sizes}. Set views.crop, or dataset.source.size.")
-    pool = _pool(source, (source.ids, _true_masks(source, source.ids)), seed, "source")
+    pool = _pool(source, Masked(source.ids, _true_masks(source, source.ids)), seed, "source")
     return SourceSteps((pool, config.batch), config.source, round(config.source_until * config.steps))
 
 
@@ -108,12 +121,26 @@ def _true_masks(images: Images, names: Sequence[str]) -> np.ndarray:
 def _streams(
     images: Images, true: Masked, joined: Masked, beside: np.ndarray | None, config: FitConfig, seed: int
 ) -> list[Stream]:
-    """One shuffled set of true and pseudo-labelled images, or, where params ask for it, a fixed number of each."""
-    if config.pseudo is None or not joined[0]:
-        names, masks = true[0] + joined[0], np.concatenate([true[1], joined[1]])
-        return [(_pool(images, (names, masks), seed, "labelled", beside), config.batch)]
+    """One shuffled set of true and joined images, or, where params ask for it, a fixed number of each."""
+    if config.pseudo is None or not joined.names:
+        tags = None if true.tags is None or joined.tags is None else np.concatenate([true.tags, joined.tags])
+        both = Masked(true.names + joined.names, np.concatenate([true.masks, joined.masks]), tags)
+        return [(_pool(images, both, seed, "labelled", beside), config.batch)]
     labelled, more = _pool(images, true, seed, "labelled", beside), _pool(images, joined, seed, "joined")
     return [(labelled, config.batch - config.pseudo), (more, config.pseudo)]
+
+
+def _shown(masked: Masked, images: Images) -> Masked:
+    """The same, tagged with the classes that each mask shows."""
+    classes = np.arange(len(images.class_names))
+    return masked._replace(tags=np.stack([np.isin(classes, mask) for mask in masked.masks]).astype(np.uint8))
+
+
+def _tagged(images: Images, split: Split) -> Masked:
+    """The unlabelled images that have tags, with void masks: their true ones are never read."""
+    names = [name for name in split.unlabelled if name in images.tagged]
+    tags = images.tags[[images.index[name] for name in names]]
+    return Masked(names, np.full((len(names), *images.size), IGNORE, np.uint8), tags)
 
 
 def _unlabelled(
@@ -128,12 +155,12 @@ def _unlabelled(
             warn(f"{labels}: labels no pixel of the training images; nothing is learned from it")
     else:
         maps = np.full((len(names), *images.size), IGNORE, np.uint8)
-    return _pool(images, (names, maps), seed, "unlabelled")
+    return _pool(images, Masked(names, maps), seed, "unlabelled")
 
 
 def _pool(images: Images, masked: Masked, seed: int, title: str, beside: np.ndarray | None = None) -> Pool:
-    names, masks = masked
-    return Pool(images.stack(names), masks, seed, title, beside, [images.extent(name) for name in names])
+    extents = [images.extent(name) for name in masked.names]
+    return Pool(images.stack(masked.names), masked.masks, seed, title, beside, extents, masked.tags)
 
 
 def _pseudo_labels(path: Path, names: list[str], split: Split, images: Images, void: np.ndarray) -> np.ndarray:
@@ -156,7 +183,7 @@ def _known(store: Labels, name: str) -> np.ndarray:
     return label
 
 
-def _informative(names: list[str], masks: np.ndarray) -> Masked:
+def _informative(masked: Masked) -> Masked:
     """Those images whose mask labels something."""
-    kept = (masks != IGNORE).any((1, 2))
-    return [name for name, keep in zip(names, kept, strict=True) if keep], masks[kept]
+    kept = (masked.masks != IGNORE).any((1, 2))
+    return Masked([name for name, keep in zip(masked.names, kept, strict=True) if keep], masked.masks[kept])

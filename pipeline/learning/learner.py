@@ -20,7 +20,8 @@ class Batch:
     """Weak views of one step: x_l (B, 3, H, W), y_l (B, H, W) int64 with 255 = ignore, x_u (U, 3, H, W), U may be 0.
 
     Where the stage is given a store of pseudo-labels, p_l (B, H, W) and p_u (U, H, W) are those of the same views.
-    ``source``: x_l and y_l are the source domain's, for which there are no pseudo-labels (p_l is void).
+    ``source``: x_l and y_l are the source domain's, for which there are no pseudo-labels (p_l is void). Where the stage
+    asks for tags, z_l (B, C) float32 is 1 for each class that the labelled image shows, in the view or not, else 0.
     """
 
     x_l: Tensor
@@ -29,6 +30,7 @@ class Batch:
     p_l: Tensor | None = None
     p_u: Tensor | None = None
     source: bool = False
+    z_l: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Learner(nn.Module):
     """One method, made as ``Kind(config, task)``. Everything that must survive a restart is in ``state_dict()``."""
 
     schema: type[Any]  # the schema of the method's section, an extension of FitConfig
+    tagged: bool = False  # whether it learns from z_l: which classes an image shows
 
     def players(self) -> dict[str, nn.Module]:
         """Trainable parts by name; each gets an optimiser of its own."""
@@ -98,7 +101,7 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def predict(self, x: Tensor) -> Tensor:
-        """x (B, 3, H, W) -> class probabilities (B, C, H, W)."""
+        """x (B, 3, H, W) -> class probabilities (B, C, H, W); of a learner of images, scores (B, C)."""
         raise NotImplementedError
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:

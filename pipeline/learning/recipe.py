@@ -16,7 +16,16 @@ from pipeline.core.stage import Run
 from pipeline.learning.fit import FitConfig
 from pipeline.learning.learner import Learner, Task
 from pipeline.nets.batchnorm import require_sense
-from pipeline.nets.published import Header, Model, build, load_model, network_module, segmentation_module
+from pipeline.nets.published import (
+    Header,
+    Model,
+    build,
+    check_kind,
+    load_model,
+    network_module,
+    segmentation_module,
+)
+from pipeline.nets.segnet import SegNet
 from pipeline.stores.images import Images
 from pipeline.views.weak import Normalise
 
@@ -37,6 +46,18 @@ def learner_class(name: str) -> type[Learner]:
     if not (isinstance(found, type) and issubclass(found, Learner)):
         raise ConfigError(f"--learner: '{name}' is no Learner; expected a class of pipeline/methods.")
     return found
+
+
+def require_tags(kind: type[Learner], given: bool) -> None:
+    """Refuse a stage that gives tags to a learner that has no use for them, or none to one that learns from them.
+
+    Raises:
+        ConfigError: with the flag to add to dvc.yaml, or to remove.
+    """
+    if kind.tagged and not given:
+        raise ConfigError(f"--tags: missing in dvc.yaml; {kind.__name__} learns which classes images show. Add it.")
+    if given and not kind.tagged:
+        raise ConfigError(f"--tags: found with {kind.__name__}, which learns from masks alone. Remove it in dvc.yaml.")
 
 
 @dataclass(frozen=True)
@@ -73,6 +94,7 @@ class Recipe:
         names = images.class_names
         if base is not None:
             model = load_of_classes(base, names)
+            check_kind(base, model, SegNet, "a segmentation model, such as models/supervised.safetensors")
             header = model.header
             normalise = Normalise(tuple(header.mean), tuple(header.std), device)
             task = Task(names, header.network, lambda: build_from(header.network, len(names)), normalise, model.net)

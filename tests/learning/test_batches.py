@@ -30,6 +30,13 @@ def mixed(share: float, until: int = 100, batch: int = 2, views: WeakViews | Non
     return Batches([(pool(5), batch)], 3, (pool(4, name="unlabelled"), 3), chosen, UNIT, 3, "cpu", source)
 
 
+def tagged(count: int, name: str = "labelled") -> Pool:
+    """Images 0..count-1; which of five classes each shows are the bits of its number."""
+    made = pool(count, name=name)
+    rows = np.arange(count)[:, None] >> np.arange(5) & 1
+    return Pool(made.images.numpy(), made.masks.numpy(), 0, name, tags=rows.astype(np.uint8))
+
+
 def numbers(x: torch.Tensor) -> list[int]:
     """Views (B, 3, H, W) of constant images -> the numbers of these images."""
     return x[:, 0, 0, 0].round().int().tolist()
@@ -119,6 +126,34 @@ def test_a_function_of_seed_and_step():
     assert torch.equal(first(2).x_l, second(2).x_l)
     assert torch.equal(first(2).x_u, second(2).x_u)
     assert not all(torch.equal(first(step).x_l, batches(seed=1)(step).x_l) for step in range(4))
+
+
+@pytest.mark.parametrize("second", [0, 1, 3])
+def test_images_keep_their_tags(second: int) -> None:
+    """From one stream or two, over the end of an epoch, whatever the view shows."""
+    streams = [(tagged(17), 4), (tagged(31, "joined"), second)][: 2 if second else 1]
+    views = WeakViews(crop=(1, 2), scales=[1.5])
+    made = Batches(streams, 3, (pool(4, name="unlabelled"), 2), views, UNIT, 5)
+    for step in range(12):
+        z = made(step).z_l
+        expected = [number for one, count in streams for number in one.indices(step * count, count)]
+        assert z.dtype == torch.float32
+        assert (z * 2 ** torch.arange(5)).sum(1).tolist() == expected
+    still = Batches(streams, 3, (pool(4, name="unlabelled"), 2), WeakViews(scales=[1.0], flip=0, shift=0), UNIT, 5)
+    assert (still(7).z_l * 2 ** torch.arange(5)).sum(1).tolist() == numbers(still(7).x_l)
+
+
+def test_without_tags_nobody_says_which_classes_occur() -> None:
+    assert batches()(0).z_l is None
+    assert [mixed(0.5)(step).z_l for step in range(2)] == [None, None]
+
+
+def test_tags_change_nothing_else() -> None:
+    alone = Batches([(pool(5), 2)], 3, (pool(4, name="unlabelled"), 3), WeakViews(crop=(3, 5)), UNIT, 3)
+    with_tags = Batches([(tagged(5), 2)], 3, (pool(4, name="unlabelled"), 3), WeakViews(crop=(3, 5)), UNIT, 3)
+    for step in range(6):
+        for kind in ("x_l", "y_l", "x_u"):
+            assert torch.equal(getattr(with_tags(step), kind), getattr(alone(step), kind))
 
 
 def test_images_keep_their_masks():

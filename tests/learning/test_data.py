@@ -1,5 +1,7 @@
 """Who is labelled, with which masks: true masks of labelled images alone, pseudo-labels for the joined ones."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from pipeline.learning.fit import FitConfig
 from pipeline.stores.images import Images, write_images
 from pipeline.stores.labels import Labelled, write_labels
 from pipeline.views.weak import Normalise
+from stages import fit
 
 UNIT = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)
 STILL = {"scales": [1.0], "flip": 0.0, "shift": 0}
@@ -86,6 +89,10 @@ def test_unlabelled_images_are_wanted_but_there_are_none(images, split):
     bare = Split(0, split.labelled, [], split.validation, split.test, "test")
     with pytest.raises(DataError, match="no unlabelled image"):
         open_batches(images, bare, config(unlabelled=2), UNIT, seed=0)
+    batches = open_batches(images, bare, config(unlabelled=2, unlabelled_pool="all"), UNIT, seed=0)
+    shown = {tuple(image.flatten().tolist()) for image in batches.unlabelled[0].images}
+    assert shown == {tuple(image.flatten().tolist()) for image in images.stack(split.labelled)}
+    assert (batches.unlabelled[0].masks == 255).all()
 
 
 def test_labels_stand_beside_the_masks_and_true_masks_of_unlabelled_images_are_never_read(images, split, label_store):
@@ -275,6 +282,94 @@ def test_a_class_of_the_source_alone_can_be_learned(images, split, source, image
 def test_a_share_is_a_share(wrong):
     with pytest.raises(ValidationError):
         config(**wrong)
+
+
+SAID = {"i003": [1, 0, 1], "i005": [0, 0, 0], "i001": [1, 1, 1]}  # i001 is labelled: its mask is what counts
+
+
+@pytest.fixture
+def tagged(image_store, image_rows):
+    """Two labelled images, the second of road alone, four others, of which two have tags and the last no mask."""
+    rows = image_rows(train=5, bare=1, validation=1, test=1)
+    rows[1] = (*rows[1][:3], np.full_like(rows[1][3], 1))
+    rows = [(*row, None, np.array(SAID[row[0]], np.uint8) if row[0] in SAID else None) for row in rows]
+    with Images(image_store("tagged.h5", rows=rows)) as store:
+        yield store
+
+
+def test_tagged_images_join_the_labelled_ones(tagged, split):
+    batches = open_batches(tagged, split, config(unlabelled=2), UNIT, seed=0, tags=True)
+    ((pool, count),) = batches.streams
+    assert count == 4
+    assert np.array_equal(pool.images.numpy(), tagged.stack(["i000", "i001", "i003", "i005"]))
+    assert np.array_equal(pool.masks[:2].numpy(), tagged.stack(["i000", "i001"], "mask"))
+    assert (pool.masks[2:] == 255).all()
+    first = [float(number in tagged.mask("i000")) for number in range(3)]
+    assert pool.tags.tolist() == [first, [0, 1, 0], [1, 0, 1], [0, 0, 0]]
+    assert np.array_equal(batches.unlabelled[0].images.numpy(), tagged.stack(split.unlabelled))
+    alone = open_batches(tagged, split, config(unlabelled=2), UNIT, seed=0)
+    assert alone(0).z_l is None
+    assert (batches.labelled_images, batches.unlabelled_images) == (2, 4)
+    assert batches.counts.per_class.tolist() == alone.counts.per_class.tolist()
+    assert batches.counts.total == alone.counts.total
+    for step in range(4):
+        assert torch.equal(batches(step).x_u, alone(step).x_u)
+        order = pool.indices(step * count, count)
+        assert torch.equal(batches(step).z_l, pool.tags[order])
+
+
+def test_a_fixed_number_of_tagged_images_a_batch(tagged, split):
+    batches = open_batches(tagged, split, config(pseudo=1), UNIT, seed=0, tags=True)
+    for step in range(4):
+        batch = batches(step)
+        assert (batch.y_l[:3] != 255).any((1, 2)).all()
+        assert (batch.y_l[3] == 255).all()
+        assert batch.z_l[3].tolist() in ([1, 0, 1], [0, 0, 0])
+        for y, z in zip(batch.y_l[:3], batch.z_l[:3], strict=True):
+            assert z.tolist() == [float((y == number).any()) for number in range(3)]
+
+
+def test_where_nothing_is_tagged_the_batches_are_the_same_and_say_what_masks_show(images, split):
+    alone = open_batches(images, split, config(), UNIT, seed=0)
+    for pseudo in (None, 2):
+        batches = open_batches(images, split, config(pseudo=pseudo), UNIT, seed=0, tags=True)
+        for step in range(3):
+            assert torch.equal(batches(step).x_l, alone(step).x_l)
+            for y, z in zip(batches(step).y_l, batches(step).z_l, strict=True):
+                assert z.tolist() == [float((y == number).any()) for number in range(3)]
+
+
+def test_of_a_mask_of_void_nobody_said_what_it_shows(image_store, image_rows):
+    first, second = image_rows(train=2, validation=0, test=0)
+    void = (*second[:3], np.full_like(second[3], 255), None, np.ones(3, np.uint8))
+    with Images(image_store(rows=[first, void])) as images:
+        split = Split(0, images.ids, [], [], [], "test")
+        batches = open_batches(images, split, config(), UNIT, seed=0, tags=True)
+        ((pool, _),) = batches.streams
+        assert len(pool.images) == len(pool.tags) == batches.labelled_images == 1
+
+
+def test_the_true_masks_of_tagged_images_are_never_read(tagged, split, monkeypatch):
+    read = tagged._read
+
+    def watched(kind, name, column):
+        assert kind == "image" or name in split.labelled
+        return read(kind, name, column)
+
+    monkeypatch.setattr(tagged, "_read", watched)
+    open_batches(tagged, split, config(unlabelled=2), UNIT, seed=0, tags=True)
+
+
+@pytest.mark.parametrize("other", ["--join", "--labels", "--source"])
+def test_tags_are_not_combined_with_another_store(monkeypatch, capsys, other):
+    words = "fit --learner a.B --section a --out a --history b --tags"
+    monkeypatch.setattr(sys, "argv", [*words.split(), other, "x.h5"])
+    with pytest.raises(SystemExit) as ended:
+        fit.main()
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert "not allowed with argument" in err
+    assert "--tags" in err.splitlines()[-1]
 
 
 def test_views_of_padded_images_are_of_the_image_alone(image_store, image_rows, label_store):

@@ -7,7 +7,11 @@ import torch
 
 from pipeline.core.errors import ArtefactError, ConfigError
 from pipeline.learning.fit import FitConfig
-from pipeline.learning.recipe import Recipe
+from pipeline.learning.recipe import Recipe, require_tags
+from pipeline.methods.auxiliary import AuxiliaryNetwork
+from pipeline.methods.mlmt import MLMT
+from pipeline.methods.supervised import Supervised
+from pipeline.nets import auxiliary
 from pipeline.nets.dsnet import Config, build
 from pipeline.nets.published import Header, save_model
 from pipeline.stores.images import Images
@@ -72,3 +76,22 @@ def test_a_model_that_does_not_fit_is_no_beginning(model):
         read("supervised", path, names=["a", "b", "d"])
     with pytest.raises(ArtefactError, match="no such model file"):
         read("supervised", path.with_name("none"))
+
+
+def test_tags_are_for_who_learns_from_them():
+    require_tags(MLMT, given=True)
+    require_tags(Supervised, given=False)
+    with pytest.raises(ConfigError, match=r"^--tags: missing in dvc.yaml; MLMT learns which classes"):
+        require_tags(MLMT, given=False)
+    with pytest.raises(ConfigError, match=r"^--tags: found with Supervised, which learns from masks alone"):
+        require_tags(Supervised, given=True)
+
+
+def test_a_base_that_does_not_segment_is_refused_by_name(tmp_path):
+    path, section = tmp_path / "a.safetensors", auxiliary.Config(width=0.1)
+    header = Header(section.model_dump(), NAMES, [[0, 0, 0]] * 3, [0.5] * 3, [0.2] * 3, [32, 48], {}, {})
+    save_model(path, auxiliary.build(section, 3), header)
+    run = SimpleNamespace(merged=lambda sections, schema: None)
+    images = SimpleNamespace(class_names=NAMES)
+    with pytest.raises(ArtefactError, match="holds the network 'auxiliary'; expected a segmentation model"):
+        Recipe.read(run, AuxiliaryNetwork.schema, ["auxiliary.network"], path, images, None, torch.device("cpu"))
