@@ -1,4 +1,4 @@
-"""Read params.yaml and every image and mask, list each problem with its remedy, and write nothing.
+"""Read params.yaml and every image, mask and tag, list each problem with its remedy, and write nothing.
 
 Reads params.yaml, dvc.yaml and the data set. Exit code 0, or 3 if there is a problem. Costs: one decode of every
 file, about 5 ms an image.
@@ -18,6 +18,7 @@ from pipeline.datasets.opening import keys_under, learnable, open_source
 from pipeline.datasets.scan import scan
 from pipeline.datasets.sources import DatasetConfig, Known, NoSource, Sample, Source, SourceConfig
 from pipeline.datasets.split import Catalogue
+from pipeline.datasets.tags import read_tags
 from pipeline.learning.checking import data_problems, section_problems
 from pipeline.stores.classes import require_same_classes
 
@@ -38,7 +39,9 @@ def main() -> None:
         config, workers = params.section("dataset", DatasetConfig), read_runtime(params).workers
         target = open_source(config)
         problems += source_problems(config.source, config, target, workers)
-        problems += data_problems(params, look_at(target, target.samples(), workers), args.graph)
+        samples = target.samples()
+        problems += tag_problems(config, target, samples)
+        problems += data_problems(params, look_at(target, samples, workers), args.graph)
     except UserError as error:
         problems += str(error).splitlines()
     problems = list(dict.fromkeys(problems))
@@ -64,12 +67,24 @@ def source_problems(config: SourceConfig, target_config: Known, target: Source, 
 
 def require_other(source: Known, target: Known) -> None:
     """Refuse a source domain that is the target; `prepare` compares the images themselves."""
-    apart = {"source", "size", "fit", "train", "validation", "test"}
+    apart = {"source", "tags", "size", "fit", "train", "validation", "test"}
     if source.model_dump(exclude=apart) == target.model_dump(exclude=apart):
         raise DataError(
             "dataset: is the target itself; expected a source domain of other images, since all its masks are learned. "
             "Name another data set, or for streets another look or seed."
         )
+
+
+def tag_problems(config: Known, source: Source, samples: list[Sample]) -> list[str]:
+    """Say how many training images have tags, if params name any, and what `prepare` would refuse of them."""
+    try:
+        tags = read_tags(config, source.classes, samples)
+    except UserError as error:
+        return str(error).splitlines()
+    if config.tags:
+        train = [sample for sample in samples if sample.role == "train"]
+        say(f"tags: {tags.count(train)} of {len(train)} training images")
+    return []
 
 
 def look_at(source: Source, samples: list[Sample], workers: int, title: str = "") -> Catalogue:

@@ -5,22 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.core.errors import ArtefactError
 from pipeline.nets.auxiliary import AuxiliaryNet
-from pipeline.nets.published import Header, Model, load_model
+from pipeline.nets.published import Header, Model, check_kind, load_model
 from pipeline.nets.segnet import SegNet
 from pipeline.stores.images import Images
 from pipeline.views.weak import Normalise
 
 BATCH = 8  # images a forward pass; on a CPU the size hardly matters, on a GPU it fills the chip at usual sizes
-
-
-def _check_kind(path: Path, model: Model, kind: type, expected: str) -> None:
-    if not isinstance(model.net, kind):
-        found = f"holds the network '{model.header.network['name']}'"
-        raise ArtefactError(f"{path}: {found}; expected {expected}. Name that file instead.")
 
 
 class Predictor:
@@ -30,9 +24,9 @@ class Predictor:
         self.device = device
         self.model: Model = load_model(model, device)
         self.judge: Model | None = load_model(judge, device) if judge else None
-        _check_kind(model, self.model, SegNet, "a segmentation model, such as models/auxiliary.safetensors")
+        check_kind(model, self.model, SegNet, "a segmentation model, such as models/auxiliary.safetensors")
         if judge and self.judge:
-            _check_kind(judge, self.judge, AuxiliaryNet, "an auxiliary network, models/auxiliary_network.safetensors")
+            check_kind(judge, self.judge, AuxiliaryNet, "an auxiliary network, models/auxiliary_network.safetensors")
         if self.judge and judge and self.judge.header.provenance["base"] != self.model.digest:
             raise ArtefactError(
                 f"{judge}: was trained on another model than {model}. Run 'dvc repro' to train it again."
@@ -43,6 +37,11 @@ class Predictor:
     @property
     def header(self) -> Header:
         return self.model.header
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """What runs to predict the class of a pixel."""
+        return [self.model.net]
 
     def require(self, images: Images, model: Path) -> None:
         """Refuse images of another class list or size than the model was trained on.
@@ -61,10 +60,16 @@ class Predictor:
         return {"model": self.model.digest, "confidence": self.judge.digest if self.judge else None}
 
     @torch.inference_mode()
+    def logits(self, images: np.ndarray) -> Tensor:
+        """(B, H, W, 3) uint8 -> (B, C, H, W) float32 logits of the segmentation network."""
+        x = self.normalise(torch.from_numpy(images).to(self.device))
+        logits: Tensor = self.model.net(x).float()
+        return logits
+
+    @torch.inference_mode()
     def probabilities(self, images: np.ndarray) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, C, H, W) float32 class probabilities."""
-        x = self.normalise(torch.from_numpy(images).to(self.device))
-        return self.model.net(x).float().softmax(1)
+        return self.logits(images).softmax(1)
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -119,6 +119,17 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Model:
     return Model(net, header, metadata["digest"])
 
 
+def check_kind(path: Path, model: Model, kind: type, expected: str) -> None:
+    """Refuse a file that holds another kind of network.
+
+    Raises:
+        ArtefactError: with what it holds.
+    """
+    if not isinstance(model.net, kind):
+        found = f"holds the network '{model.header.network['name']}'"
+        raise ArtefactError(f"{path}: {found}; expected {expected}. Name that file instead.")
+
+
 def _seal(metadata: dict[str, str]) -> str:
     """Digest of the whole header but itself."""
     kept = {name: value for name, value in metadata.items() if name != "seal"}

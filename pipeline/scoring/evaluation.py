@@ -98,7 +98,7 @@ def evaluate(predictor: Predictor, images: Images, names: list[str], config: Eva
 
 
 def cost(predictor: Predictor) -> dict[str, Any]:
-    """Parameters and multiply-accumulates (10^9, one image at the working size) of the predicting network."""
+    """Parameters and multiply-accumulates (10^9, one image at the working size) of the predicting networks."""
     height, width = predictor.header.size
-    net = predictor.model.net
-    return {"parameters": parameters(net), "gmacs": gmacs(net, (3, height, width))}
+    nets = predictor.networks
+    return {"parameters": sum(map(parameters, nets)), "gmacs": sum(gmacs(net, (3, height, width)) for net in nets)}
