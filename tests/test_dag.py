@@ -6,35 +6,33 @@ import shlex
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.core.params import Params
+from pipeline.learning.graph import nodes
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "pipeline/nets/${network.name}.py"
-STAGES = {
-    f"{name}@{item}" if item else name: (body.get("do", body), item)
-    for name, body in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].items()
-    for item in body.get("foreach", [""])
-}
+STAGES = nodes(ROOT / "dvc.yaml")
 NETWORKS = sorted(p for p in (ROOT / "pipeline/nets").glob("*.py") if "\nclass Config(" in p.read_text())
-SEGMENTATION = [path for path in NETWORKS if path.stem != "auxiliary"]
+SEGMENTATION = [path for path in NETWORKS if "\ndef head(" in path.read_text()]
 
 
 def words(name: str) -> list[str]:
-    body, item = STAGES[name]
-    return shlex.split(body["cmd"].replace("${item}", item))
+    return shlex.split(STAGES[name]["cmd"])
 
 
 def dependencies(name: str) -> list[str]:
-    body, item = STAGES[name]
-    return [dep.replace("${item}", item) for dep in body.get("deps", [])]
+    return STAGES[name].get("deps", [])
+
+
+def declared_params(name: str) -> list[str]:
+    """Each once: what a node names twice, DVC counts once."""
+    return sorted(set(STAGES[name].get("params", [])))
 
 
 def outputs(name: str) -> list[str]:
-    body, item = STAGES[name]
-    listed = [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]
-    return [next(iter(out), "").replace("${item}", item) if isinstance(out, dict) else out for out in listed]
+    listed = [out for kind in ("outs", "metrics", "plots") for out in STAGES[name].get(kind, [])]
+    return [next(iter(out), "") if isinstance(out, dict) else out for out in listed]
 
 
 def imports(path: Path) -> set[Path]:
@@ -90,7 +88,7 @@ def test_declared_params_are_the_params_read(name):
     line = words(name)
     module = importlib.import_module(line[2])
     read = module.keys(module.arguments().parse_args(line[3:])) if hasattr(module, "keys") else module.KEYS
-    assert sorted(STAGES[name][0].get("params", [])) == sorted(read)
+    assert declared_params(name) == sorted(read)
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -105,8 +103,8 @@ def test_files_of_the_command_are_declared(name):
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_declared_key_exists_in_every_preset(preset):
     params = Params(preset)
-    for body, _ in STAGES.values():
-        for key in body.get("params", []):
+    for name in STAGES:
+        for key in declared_params(name):
             params.raw(key)
 
 
@@ -115,7 +113,12 @@ def test_params_yaml_is_the_default_preset():
 
 
 def test_runtime_is_declared_by_no_stage():
-    assert not any(key.startswith("runtime") for body, _ in STAGES.values() for key in body.get("params", []))
+    assert not any(key.startswith("runtime") for name in STAGES for key in declared_params(name))
+
+
+def test_labels_are_not_made_anew_when_the_fusion_changes():
+    made_of_it = {name for name in STAGES if "pipeline/nets/fusion.py" in dependencies(name)}
+    assert made_of_it == {name for name in STAGES if name.startswith("evaluate@")}
 
 
 def test_packages_import_nothing_of_themselves():
@@ -142,7 +145,7 @@ def ancestors(name: str) -> set[str]:
 
 
 def test_a_threshold_makes_exactly_four_stages_stale():
-    reading = {name for name, (body, _) in STAGES.items() if "filter" in body.get("params", [])}
+    reading = {name for name in STAGES if "filter" in declared_params(name)}
     assert reading == {"auxiliary-filter"}
     expected = {"auxiliary-filter", "auxiliary-retrain", "evaluate@auxiliary", "report"}
     assert descendants("auxiliary-filter") == expected
@@ -163,6 +166,8 @@ def test_a_method_s_file_makes_only_its_own_stages_stale():
     assert readers == {
         "auxiliary": {"auxiliary-network"},
         "contrastive": {"contrastive"},
+        "mlmt": {"mlmt"},
+        "s4gan": {"s4gan"},
         "supervised": {"supervised", "auxiliary-retrain"},
         "three_stage": {"three_stage-2", "three_stage-3"},
     }
@@ -182,6 +187,19 @@ def test_the_contrastive_method_is_one_training():
 def test_only_the_contrastive_method_depends_on_the_source_domain():
     later = descendants("prepare-source")
     assert later == {"prepare-source", "contrastive", "evaluate@contrastive", "report"}
+
+
+def test_the_threshold_of_the_fusion_makes_one_evaluation_stale():
+    reading = {name for name, body in STAGES.items() if "fusion" in body.get("params", [])}
+    assert reading == {"evaluate@s4gan_mlmt"}
+    assert descendants("evaluate@s4gan_mlmt") == {"evaluate@s4gan_mlmt", "report"}
+
+
+def test_the_two_branches_are_trained_apart_and_meet_at_prediction():
+    shared = {"prepare", "split", "supervised"}
+    assert ancestors("s4gan") == shared | {"s4gan"}
+    assert ancestors("mlmt") == shared | {"mlmt"}
+    assert ancestors("evaluate@s4gan_mlmt") == shared | {"s4gan", "mlmt", "evaluate@s4gan_mlmt"}
 
 
 def test_three_stages_share_stage_1_and_come_one_after_another():

@@ -66,6 +66,8 @@ FIT = {"supervised__steps": 40, "supervised__batch": 4, "auxiliary__network__ste
 FIT |= {"auxiliary__retrain__pseudo": 2, "three_stage__recipe__steps": 10}
 FIT |= {"three_stage__recipe__batch": 2, "three_stage__recipe__unlabelled": 2}
 FIT |= {"contrastive__steps": 10, "contrastive__contrast__channels": 8, "contrastive__contrast__confidence": 0.3}
+FIT |= {"s4gan__steps": 10, "s4gan__discriminator__width": 0.1, "mlmt__steps": 10, "mlmt__batch": 4}
+FIT |= {"mlmt__unlabelled": 4}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def streets(tmp_path_factory) -> tuple[Path, list[str]]:
 
 def test_every_stage_runs_once_and_the_network_learns(streets):
     folder, ran = streets
-    assert len(ran) == len(set(ran)) == 18
+    assert len(ran) == len(set(ran)) == 22
     assert metrics(folder, "supervised")["miou"] > 0.1  # ten classes: chance is below 0.05
     assert (folder / "metrics/report.html").stat().st_size > 10_000
 
@@ -88,7 +90,7 @@ def test_every_stage_runs_once_and_the_network_learns(streets):
 def test_metrics_have_the_same_keys_for_every_method(streets):
     folder, _ = streets
     keys = "boundary_iou ece gmacs images labelled_images mean_accuracy miou parameters pixel_accuracy seed"
-    for name in ("supervised", "three_stage", "auxiliary", "contrastive"):
+    for name in ("supervised", "three_stage", "auxiliary", "contrastive", "s4gan", "s4gan_mlmt"):
         assert sorted(metrics(folder, name)) == keys.split()
 
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from pipeline.core.params import Params, Section
 from pipeline.datasets.sources import DatasetConfig, VocConfig
 from pipeline.datasets.split import SplitConfig
 from pipeline.learning.fit import FitConfig
+from pipeline.learning.graph import nodes
 from pipeline.learning.learner import Learner, Task
-from pipeline.learning.optim import make_optimiser
+from pipeline.learning.optim import OptimiserConfig, make_optimiser
 from pipeline.learning.recipe import learner_class
-from pipeline.methods import contrastive
+from pipeline.methods import contrastive, mlmt, s4gan
 from pipeline.nets.batchnorm import require_sense
 from pipeline.nets.published import build, segmentation_module
 from pipeline.nets.weights import IMAGENET
@@ -43,7 +45,7 @@ def cells(paper: str = "") -> list[str]:
     return [name for name in find_cells() if name.startswith(paper)]
 
 
-THREE_STAGE, CONTRASTIVE = cells("three_stage-"), cells("contrastive-")
+THREE_STAGE, CONTRASTIVE, S4GAN = cells("three_stage-"), cells("contrastive-"), cells("s4gan-")
 
 
 @cache
@@ -109,22 +111,37 @@ def test_the_contrastive_paper_has_twenty_two_cells() -> None:
     assert list(LABELLED) == CONTRASTIVE
 
 
+# Tables 1 to 4 and 7 of the s4GAN paper: the images that are labelled, by number, share (all) or list, and how many.
+TRAIN = "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
+SHARES: dict[str, tuple[int | float | str, int]] = {"50th": (211, 211), "20th": (529, 529), "8th": (1322, 1322)}
+SHARES |= {"full": (1.0, 10582)}
+S4GAN_LABELLED = {
+    **{f"s4gan-voc-{n}-{kind}": SHARES[n] for kind in ("imagenet", "coco", "v3plus") for n in SHARES},
+    **{"s4gan-context-8th": (624, 624), "s4gan-context-4th": (1249, 1249), "s4gan-context-full": (1.0, 4996)},
+    **{"s4gan-cityscapes-8th": (371, 371), "s4gan-cityscapes-4th": (743, 743), "s4gan-cityscapes-full": (1.0, 2975)},
+    **{"s4gan-voc-1464-imagenet": (TRAIN, 1464), "s4gan-voc-1464-tags": (TRAIN, 10582)},  # tagged ones are labelled
+}
+
+
+def test_the_s4gan_paper_has_twenty_cells() -> None:
+    assert len(S4GAN_LABELLED) == 20
+    assert list(S4GAN_LABELLED) == S4GAN
+
+
 def test_there_are_no_other_cells() -> None:
-    assert cells() == CONTRASTIVE + THREE_STAGE
+    assert cells() == CONTRASTIVE + S4GAN + THREE_STAGE
 
 
 @pytest.mark.parametrize("name", cells())
 def test_every_cell_has_every_key_that_the_graph_declares(name: str, params: Callable[[str], Params]) -> None:
     read = params(name)
-    for body in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].values():
-        for key in body.get("do", body).get("params", []):
+    for body in nodes(ROOT / "dvc.yaml").values():
+        for key in body.get("params", []):
             read.raw(key)
 
 
 STAGES = {
-    name: shlex.split(body["cmd"])
-    for name, body in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].items()
-    if "--learner" in body.get("cmd", "")
+    name: shlex.split(body["cmd"]) for name, body in nodes(ROOT / "dvc.yaml").items() if "--learner" in body["cmd"]
 }
 
 
@@ -145,22 +162,26 @@ def test_every_cell_says_how_the_auxiliary_network_s_paper_trains(
     assert learner_of(stage, params(name))[1].views.crop == learner_of("supervised", params(name))[1].views.crop
 
 
-Built = tuple[int, list[float]]
+Built = dict[str, tuple[int, list[float]]]
 BUILT: dict[str, Built] = {}  # what was built already: cells differ in little that a network is made of
 
 
 def built(kind: type[Learner], config: FitConfig, network: Section, classes: int) -> Built:
-    """Parameters of what a learner trains, and its optimiser's rates as multiples. On no device: no memory."""
+    """Each player's parameters, and its optimiser's rates as multiples. On no device: no memory."""
     fresh = network.model_copy(update={"weights": None, "input": "auto"})
-    own = [getattr(config, name, "") for name in ("branch", "contrast")]
+    if (encoder := getattr(config, "encoder", None)) is not None:
+        config = config.model_copy(update={"encoder": encoder.model_copy(update={"weights": None})})
+    own = [getattr(config, name, "") for name in ("branch", "contrast", "discriminator", "encoder")]
     key = f"{kind} {own} {config.optimiser} {fresh} {classes}"
     if key not in BUILT:
-        names, scale = list("abcdefghijklmnopqrstu")[:classes], Normalise(*IMAGENET)
+        names, scale = [str(number) for number in range(classes)], Normalise(*IMAGENET)
         task = Task(names, fresh.model_dump(mode="json"), lambda: build(fresh, classes), scale)
         with torch.device("meta"):
-            (player,) = kind(config, task).players().values()
-        groups = make_optimiser(player, config.optimiser).param_groups
-        BUILT[key] = parameters(player), sorted(group["factor"] for group in groups)
+            players = kind(config, task).players()
+        BUILT[key] = {}
+        for player, module in players.items():
+            groups = make_optimiser(module, config.optimiser_of(player)).param_groups
+            BUILT[key][player] = parameters(module), sorted(group["factor"] for group in groups)
     return BUILT[key]
 
 
@@ -190,44 +211,60 @@ def contrast_of(channels: int, classes: int) -> int:
     return project + predict + 2 * classes * attention
 
 
+def discriminator_of(classes: int) -> int:
+    """Parameters of four 4x4 convolutions and a linear layer, on a map and its image."""
+    channels = [classes + 3, 64, 128, 256, 512]
+    return sum(linear(16 * inputs, outputs) for inputs, outputs in pairwise(channels)) + linear(512, 1)
+
+
+def classes_of(name: str) -> int:
+    return next(count for word, count in (("voc", 21), ("context", 60), ("", 19)) if word in name)
+
+
 @pytest.mark.parametrize("name", cells())
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if "auxiliary" not in stage])
 def test_every_cell_builds_what_the_stage_trains(name: str, stage: str, params: Callable[[str], Params]) -> None:
-    """Stage 2 has a block of 4.39 M parameters and a head more, stage 3 one head."""
+    """Stage 2 has a block of 4.39 M parameters and a head more, stage 3 one head; MLMT is a network of its own."""
     read = params(name)
     kind, config = learner_of(stage, read)
     network = read.section("network", segmentation_module(read.raw("network.name")).Config)
     require_sense(network, config.batch_norm)
-    classes, v3plus = 21 if "voc" in name else 19, name.endswith("v3plus")
+    classes, v3plus = classes_of(name), name.endswith("v3plus")
     assert read.raw("network.name") == ("deeplabv3plus" if v3plus else "deeplabv2")
-    encoder = 23_508_032 if v3plus else 42_500_160  # ResNet-50 and ResNet-101
+    resnet_50, resnet_101 = 23_508_032, 42_500_160
+    encoder = resnet_50 if v3plus and name in CONTRASTIVE else resnet_101
     own = {
-        "supervised": 0,
         "three_stage-2": 4_390_912 + head_of(network.name, 1024, classes),
         "three_stage-3": head_of(network.name, 2048, classes),
         "contrastive": contrast_of(256 if v3plus else 2048, classes),
     }
-    ones = stage == "contrastive" or (stage == "supervised" and name in CONTRASTIVE)
-    rates = [1.0] if ones else [0.1, 1.0]
-    size = encoder + head_of(network.name, 2048, classes) + own[stage]
-    assert built(kind, config, network, classes) == (size, rates)
+    paper = {"supervised": name.split("-")[0]}.get(stage, stage.split("-")[0])
+    rates = {"three_stage": [0.1, 1.0], "contrastive": [1.0], "s4gan": [1.0, 10.0], "mlmt": [1.0]}[paper]
+    expected = [(encoder + head_of(network.name, 2048, classes) + own.get(stage, 0), rates)]
+    if stage == "s4gan":
+        expected.append((discriminator_of(classes), [1.0]))
+    if stage == "mlmt":
+        expected = [(resnet_101 + linear(2048, classes), rates)]
+    assert list(built(kind, config, network, classes).values()) == expected
 
 
 @pytest.mark.parametrize("name", cells())
 def test_every_cell_names_a_data_set_and_a_count(name: str, params: Callable[[str], Params]) -> None:
     read = params(name)
     dataset = read.section("dataset", DatasetConfig)
-    counts = LABELLED | {
+    counts: dict[str, int | float | str] = LABELLED | {
         **{f"three_stage-cityscapes-{count}": count for count in (100, 372, 744, 1488)},
         **{
             f"three_stage-voc-{share}-{start}": count
             for start in ("imagenet", "coco")
             for share, count in {"100th": 106, "50th": 212, "20th": 529, "8th": 1323}.items()
         },
+        **{cell: labelled for cell, (labelled, _) in S4GAN_LABELLED.items()},
     }
     assert read.section("split", SplitConfig).labelled == counts[name]
-    voc = ("voc", (505, 505))
-    assert (dataset.kind, dataset.size) == (voc if "voc" in name else ("cityscapes", (512, 1024)))
+    sets = {21: ("voc", (505, 505)), 60: ("pascal_context", (505, 505)), 19: ("cityscapes", (512, 1024))}
+    assert (dataset.kind, dataset.size) == sets[classes_of(name)]
+    assert dataset.tags == ("masks" if name.endswith("tags") else None)
     if isinstance(dataset, VocConfig):
         assert (dataset.augmented, dataset.fit) == (True, "pad")
 
@@ -296,7 +333,7 @@ def test_cells_train_as_the_contrastive_paper_does(name: str, params: Callable[[
     assert (config.steps, config.warm_up, config.sharpening) == (80000, 2000, 6)
     assert config.batch_norm == "statistics"
     sgd = {"name": "sgd", "lr": 2e-4, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "poly", "power": 0.9}
-    assert config.optimiser.model_dump() == {**sgd, "rates": {}}
+    assert config.optimiser == OptimiserConfig.model_validate(sgd)
 
 
 @pytest.mark.parametrize("name", CONTRASTIVE)
@@ -359,11 +396,81 @@ def test_the_baseline_of_a_contrastive_cell_has_its_recipe(name: str, params: Ca
     assert resized == middles
 
 
+@pytest.mark.parametrize("name", S4GAN)
+def test_cells_train_as_the_s4gan_paper_does(name: str, params: Callable[[str], Params]) -> None:
+    """Section 4.1.3: Cityscapes has smaller batches and a slower discriminator, PASCAL-Context more steps."""
+    config = learner_of("s4gan", params(name))[1]
+    assert isinstance(config, s4gan.Config)
+    city = "cityscapes" in name
+    assert config.steps == (50000 if "context" in name else 35000)
+    assert (config.batch, config.unlabelled, config.gamma) == ((5, 5, 0.7) if city else (8, 8, 0.6))
+    assert (config.lambda_fm, config.lambda_st, config.adversarial, config.weight_c) == (
+        0.1,
+        1,
+        "feature_matching",
+        None,
+    )
+    assert (config.batch_norm, config.begin_with, config.norm) == ("statistics", "weights", "l1")
+    poly = {"momentum": 0.9, "schedule": "poly", "power": 0.9}
+    sgd = {**poly, "name": "sgd", "lr": 2.5e-4, "weight_decay": 5e-4, "rates": {"head.": 10}}
+    adam = {**poly, "name": "adam", "lr": 1e-5 if city else 1e-4, "beta_2": 0.99}
+    assert config.optimiser == OptimiserConfig.model_validate(sgd)
+    assert config.discriminator.optimiser == OptimiserConfig.model_validate(adam)
+    assert (config.discriminator.width, config.discriminator.dropout) == (1, 0.5)
+    crop, scales = ((256, 512), [1.0]) if city else ((321, 321), [tenths / 10 for tenths in range(5, 17)])
+    assert config.views.model_dump() == {"crop": crop, "scales": scales, "flip": 0.5, "shift": 0}
+
+
+@pytest.mark.parametrize("name", S4GAN)
+def test_cells_classify_as_the_code_of_the_s4gan_paper_does(name: str, params: Callable[[str], Params]) -> None:
+    """100 epochs; what is left of a batch at the end of one makes a step, too."""
+    config = learner_of("mlmt", params(name))[1]
+    assert isinstance(config, mlmt.Config)
+    assert config.steps == 100 * ceil(S4GAN_LABELLED[name][1] / 16)
+    assert (config.batch, config.unlabelled, config.size, config.decay) == (16, 80, (320, 320), 0.999)
+    assert (config.lambda_cons, config.consistency, config.ramp, config.publish) == (1, "cosine", (0.1, 0.6), "teacher")
+    assert config.views == mlmt.Config.model_fields["views"].default
+    assert config.encoder is not None
+    assert (config.encoder.encoder, config.encoder.weights, config.batch_norm) == (
+        "resnet101",
+        "torchvision",
+        "trained",
+    )
+    sgd = {"name": "sgd", "lr": 0.03, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-5}
+    assert config.optimiser == OptimiserConfig.model_validate({**sgd, "schedule": "cosine", "final": 1e-4})
+    assert params(name).raw("fusion") == {"tau": 0.2}
+
+
+@pytest.mark.parametrize("name", S4GAN)
+def test_all_images_are_unlabelled_ones_where_all_are_labelled(name: str, params: Callable[[str], Params]) -> None:
+    pool = "all" if "-full" in name else "unlabelled"
+    assert [learner_of(stage, params(name))[1].unlabelled_pool for stage in ("s4gan", "mlmt")] == [pool, pool]
+    assert learner_of("contrastive", params(name))[1].unlabelled_pool == "all"
+
+
+@pytest.mark.parametrize("name", S4GAN)
+def test_s4gan_cells_begin_with_the_weights_in_caffe_s_layout(name: str, params: Callable[[str], Params]) -> None:
+    """As its code has it, but for DeepLabv3+, which it lacks."""
+    network = params(name).section("network", segmentation_module(params(name).raw("network.name")).Config)
+    coco, v3plus = name.endswith("coco"), name.endswith("v3plus")
+    assert (network.weights, network.input) == ((COCO, "caffe") if coco else ("torchvision", "auto"))
+    assert (network.layout, network.output_stride) == (("torchvision", 16) if v3plus else ("caffe", 8))
+
+
+@pytest.mark.parametrize("name", S4GAN)
+def test_the_baseline_of_an_s4gan_cell_has_its_recipe(name: str, params: Callable[[str], Params]) -> None:
+    config, other = (learner_of(stage, params(name))[1] for stage in ("supervised", "s4gan"))
+    assert (config.steps, config.batch) == (20000, 10)
+    for key in ("optimiser", "views", "batch_norm", "begin_with"):
+        assert getattr(config, key) == getattr(other, key)
+
+
 @pytest.mark.parametrize("name", cells())
 def test_a_cell_is_pleasant_to_read(name: str) -> None:
     """Comments stay, rates are decimals, null is a word, each section stands apart, and no key is without a value."""
     lines = text(name).splitlines()
-    paper, rate = ("contrastive", "0.0002") if name in CONTRASTIVE else ("three_stage", "0.00003")
+    paper = name.split("-")[0]
+    rate = {"contrastive": "0.0002", "s4gan": "0.00025", "three_stage": "0.00003"}[paper]
     assert lines[0].startswith(f"# {name}: presets/{paper}/")
     assert f"lr: {rate}" in text(name).split(f"\n{paper}:")[1].split("\n\n")[0]
     assert "  weight_c: null" in text(name)
@@ -381,14 +488,20 @@ def test_every_file_says_how_each_stage_trains(preset: Path) -> None:
     config = configs["contrastive"]
     assert config.batch == 2 * config.unlabelled
     assert config.views == contrastive.Config.model_fields["views"].default
-    assert config.batch_norm == configs["supervised"].batch_norm == "trained"
+    assert {config.batch_norm for config in configs.values()} == {"trained"}
+    assert {configs[stage].begin_with for stage in ("s4gan", "mlmt")} == {"supervised"}
+    assert configs["s4gan"].views == configs["supervised"].views
 
 
-@pytest.mark.parametrize("folder", ["three_stage", "contrastive"])
+PAPERS = {"three_stage": {"three_stage"}, "auxiliary": {"auxiliary"}, "contrastive": {"contrastive"}}
+PAPERS |= {"s4gan": {"s4gan", "mlmt"}}
+
+
+@pytest.mark.parametrize("folder", ["three_stage", "contrastive", "s4gan"])
 def test_what_is_another_paper_s_says_so(folder: str) -> None:
     for path in (PRESETS / folder).glob("*.yaml"):
         if path.stem != "table":
-            other = {"three_stage", "auxiliary", "contrastive"} - {folder}
+            other = set().union(*PAPERS.values()) - PAPERS[folder]
             marks = [line for line in path.read_text().splitlines() if "# another paper's, untried with" in line]
             assert {mark.split(":")[0] for mark in marks} == other, path
             assert all(f"evaluate@{folder} does not need it" in mark for mark in marks), path

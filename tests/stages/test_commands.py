@@ -53,6 +53,23 @@ SMALL = {
         "optimiser": {"name": "adamw", "lr": 0.01},
         "contrast": {"channels": 8, "memory": 8, "confidence": 0.1},
     },
+    "s4gan": {
+        "steps": 4,
+        "batch": 2,
+        "unlabelled": 2,
+        "batch_norm": "trained",
+        "begin_with": "supervised",
+        "discriminator": {"width": 0.1},
+        "optimiser": {"name": "adamw", "lr": 0.01},
+    },
+    "mlmt": {
+        "steps": 4,
+        "batch": 2,
+        "unlabelled": 2,
+        "begin_with": "supervised",
+        "optimiser": {"name": "adamw", "lr": 0.01},
+    },
+    "fusion": {"pixels": [10, 100]},
     "filter": {"threshold": 0.5},
     "evaluate": {},
     "runtime": {"device": "cpu", "threads": 1, "checkpoint_seconds": 0.01},
@@ -259,6 +276,16 @@ MISTAKES = [  # each run of `check` is told several
     {"supervised": ({**SMALL["supervised"], "pseudo": 2}, "pseudo 2 is not below batch 2")},
     {"supervised": ({**SMALL["supervised"], "source": 0.5}, "supervised is given no --source in dvc.yaml")},
     {"dataset": ({**SMALL["dataset"], "source": {"kind": "camvid", "root": "."}}, "only in the source: pavement")},
+    {
+        "mlmt": (
+            {**SMALL["mlmt"], "begin_with": "weights", "encoder": {"encoder": "resnet18", "weights": "none.pt"}},
+            "mlmt.encoder.weights: 'no",
+        ),
+        "fusion": ({"rule": "pixels"}, "fusion.rule: pixels is chosen on the validation images, which have no"),
+        "dataset": ({**SMALL["dataset"], "validation": 0}, "fusion.rule"),
+        "split": ({**SMALL["split"], "validation": 0}, "fusion.rule"),
+    },
+    {"split": ({"labelled": 10}, "no unlabelled image; expected some for contrastive, s4gan, mlmt. Add images, label")},
 ]
 
 
@@ -285,6 +312,17 @@ def test_check_reads_the_source_domain_too(tmp_path, run_stage):
     told = run_stage("check")
     assert told.code == 3
     assert "source: 0.5 of the steps, but dataset.source.kind is none; expected a labelled data set" in told.err
+
+
+def test_check_takes_labelled_images_for_unlabelled_ones_and_reads_no_weights(tmp_path, run_stage):
+    everyone = {name: {**SMALL[name], "unlabelled_pool": "all"} for name in ("contrastive", "s4gan", "mlmt")}
+    encoder = {"encoder": "resnet18", "output_stride": 32, "weights": "params.yaml"}
+    everyone["mlmt"] |= {"begin_with": "weights", "encoder": encoder}
+    write(tmp_path, {**SMALL, **everyone, "split": {"labelled": 10}})
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    told = run_stage("check")
+    assert "split: 10 labelled, 0 unlabelled" in told.out
+    assert told.code == 0, told.err
 
 
 def test_check_is_content_with_the_default(tmp_path, run_stage):
