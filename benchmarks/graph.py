@@ -7,17 +7,25 @@ Finished stages are passed over when it is run again; a stage that was stopped g
 
 import argparse
 import os
+import shlex
+import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
+RUNNING: set["subprocess.Popen[bytes]"] = set()
+STOPPING = threading.Event()
 
 
+@cache
 def nodes() -> dict[str, dict[str, Any]]:
     """Stage name -> {cmd, deps, outs}, `foreach` and the few ${} that dvc.yaml uses resolved."""
     from dvc.repo import Repo
@@ -71,11 +79,17 @@ def run(folder: Path, params: dict[str, Any], targets: list[str], role: str) -> 
         step(folder, name, f"{command} --role {role}" if "stages.evaluate" in command else command)
 
 
-def evaluate(folder: Path, model: str, role: str) -> None:
+def evaluation(model: str, tagger: str = "") -> str:
+    """What the scores of a model, or of its fusion with a tagger, are called."""
+    return f"{model}_{tagger}" if tagger else model
+
+
+def evaluate(folder: Path, model: str, tagger: str = "", *, role: str) -> None:
     """Score models/<model>.safetensors of ``folder``, whether the graph has a node for it or not."""
-    files = f"--model models/{model}.safetensors --out metrics/{model}.json --plots metrics/plots/{model}"
-    inputs = "--images data/images.h5 --split data/split.json"
-    step(folder, f"evaluate@{model}", f"python -m stages.evaluate {inputs} {files} --role {role}")
+    name = evaluation(model, tagger)
+    models = f"--model models/{model}.safetensors" + (f" --tagger models/{tagger}.safetensors" if tagger else "")
+    files = f"--images data/images.h5 --split data/split.json --out metrics/{name}.json --plots metrics/plots/{name}"
+    step(folder, f"evaluate@{name}", f"python -m stages.evaluate {models} {files} --role {role}")
 
 
 def step(folder: Path, name: str, command: str) -> None:
@@ -85,11 +99,28 @@ def step(folder: Path, name: str, command: str) -> None:
         return
     begin = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder.resolve())}
-    with (folder / "log.txt").open("a") as log:
-        line = command.replace("python ", f"{sys.executable} ", 1)
-        subprocess.run(line, shell=True, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
+    line = [sys.executable if word == "python" else word for word in shlex.split(command)]
+    with (
+        (folder / "log.txt").open("a") as log,
+        subprocess.Popen(line, cwd=folder, env=environment, stdout=log, stderr=log) as child,
+    ):
+        RUNNING.add(child)
+        if STOPPING.is_set():  # asked after it can be found: it is ended here or by stop()
+            child.terminate()
+        code = child.wait()
+    RUNNING.discard(child)
+    if code:
+        raise SystemExit(f"{name} ended with {code}: see {folder}/log.txt")
     mark.parent.mkdir(exist_ok=True)
     mark.write_text(f"{time.monotonic() - begin:.1f}\n")
+
+
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+    """A signal's handler: end what runs, which keeps its checkpoint, start nothing more, and leave."""
+    STOPPING.set()
+    for child in list(RUNNING):
+        child.terminate()
+    raise SystemExit(128 + number)
 
 
 def main() -> None:
@@ -103,6 +134,8 @@ def main() -> None:
     params = YAML(typ="safe").load(args.params.read_text())
     for assignment in args.set:
         override(params, assignment)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     run(args.folder, params, args.target, args.role)
 
 
