@@ -13,7 +13,7 @@ demo: .venv/installed
 # Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow'); many short processes share the cores.
 test: export OMP_WAIT_POLICY ?= PASSIVE
 test: .venv/installed-dev lint
-	python -m pytest $(ARGS)
+	python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/installed-dev
 	ruff check .
