@@ -139,12 +139,15 @@ def _one_step(
             update = next(updates, None)
         if update is None:
             return logged
-        set_rate(optimisers[update.player], config.optimiser_of(update.player).rate(t))
-        terms = _optimise(learner.players()[update.player], optimisers[update.player], update, step)
+        own = config.optimiser_of(update.player)
+        set_rate(optimisers[update.player], own.rate(t))
+        terms = _optimise(learner.players()[update.player], optimisers[update.player], update, step, own.clip)
         logged = terms | logged  # of several players, "loss" is the first's
 
 
-def _optimise(player: nn.Module, optimiser: torch.optim.Optimizer, update: Update, step: int) -> dict[str, float]:
+def _optimise(
+    player: nn.Module, optimiser: torch.optim.Optimizer, update: Update, step: int, clip: float | None
+) -> dict[str, float]:
     optimiser.zero_grad(set_to_none=True)
     trained = [parameter for parameter in player.parameters() if parameter.requires_grad]
     update.loss.backward(inputs=trained)  # whatever else the loss went through, another player, gets no gradient
@@ -160,6 +163,8 @@ def _optimise(player: nn.Module, optimiser: torch.optim.Optimizer, update: Updat
         raise NonFiniteError(
             f"{found}; its update was not made. Lower optimiser.lr or look at the images; then run again."
         )
+    if clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(trained, clip, norm)
     optimiser.step()
     return terms
 

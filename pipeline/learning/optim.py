@@ -1,7 +1,8 @@
 """Optimisers and rates as params describe them."""
 
 import math
-from typing import Any, Literal, Self
+from fnmatch import fnmatchcase
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
@@ -12,7 +13,9 @@ from pipeline.core.params import Section
 
 
 class OptimiserConfig(Section):
-    """``rates`` multiplies the learning rate of parameters whose name starts with a key, such as ``blocks.: 0.1``.
+    """``rates`` multiplies the learning rate of parameters whose name starts with a key, such as ``blocks.: 0.1``, of
+    several the longest; ``*`` stands for any text, as in ``*gate.: 2.5``. ``decay_norms: false`` spares batch norms and
+    biases the weight decay; ``clip`` is the norm to which a longer gradient of a player is cut.
 
     ``stop``: the training ends when this share of the schedule is done, as where authors publish an early checkpoint.
     """
@@ -23,6 +26,8 @@ class OptimiserConfig(Section):
     beta_2: float = Field(default=0.999, ge=0, lt=1)  # of Adam
     nesterov: bool = False  # of SGD
     weight_decay: NonNegativeFloat = 0.0
+    decay_norms: bool = True
+    clip: PositiveFloat | None = None
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     power: PositiveFloat = 0.9  # of poly
     final: NonNegativeFloat = 0.0  # the rate at which cosine ends
@@ -47,32 +52,28 @@ class OptimiserConfig(Section):
 
 
 def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """One optimiser over the trainable parameters, each listed once, in groups of equal rate.
+    """One optimiser over the trainable parameters, each listed once, in groups of equal rate and weight decay.
 
     Raises:
         ConfigError: a key of ``rates`` is the beginning of no parameter's name.
     """
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     unused = set(config.rates)
     for name, parameter in module.named_parameters():
-        keys = [key for key in config.rates if name.startswith(key)]
+        keys = [key for key in config.rates if fnmatchcase(name, f"{key}*")]
         unused -= set(keys)
         factor = config.rates[max(keys, key=len)] if keys else 1.0
+        decay = config.weight_decay if config.decay_norms or parameter.ndim > 1 else 0.0
         if parameter.requires_grad:
-            groups.setdefault(factor, []).append(parameter)
+            groups.setdefault((factor, decay), []).append(parameter)
     if unused:
         names = sorted({name.split(".")[0] + "." for name, _ in module.named_parameters()})
         raise ConfigError(f"optimiser.rates: no parameter begins with {sorted(unused)}; expected such as {names}.")
-    listed = [{"params": params, "factor": factor} for factor, params in groups.items()]
+    listed = [{"params": params, "factor": factor, "weight_decay": decay} for (factor, decay), params in groups.items()]
     if config.name == "sgd":
-        kept: dict[str, Any] = {
-            "momentum": config.momentum,
-            "nesterov": config.nesterov,
-            "weight_decay": config.weight_decay,
-        }
-        return torch.optim.SGD(listed, config.lr, **kept, fused=True)
+        return torch.optim.SGD(listed, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(listed, config.lr, betas=(config.momentum, config.beta_2), weight_decay=config.weight_decay, fused=True)
+    return kind(listed, config.lr, betas=(config.momentum, config.beta_2), fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

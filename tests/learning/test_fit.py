@@ -176,6 +176,30 @@ def test_poly_rate_reaches_the_optimiser(tmp_path):
     assert learner.b.weight.item() == pytest.approx(1 - 2 * 0.1 * (1 + 0.5**0.9))
 
 
+class Sloped(Two):
+    """Gradients (3, 4) for a and 2 for b."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(2, 1, bias=False)
+        nn.init.zeros_(self.a.weight)
+
+    def step(self, batch, t):
+        yield Update("a", (self.a.weight * torch.tensor([3.0, 4])).sum())
+        yield Update("b", (self.b.weight * 2).sum())
+
+
+@pytest.mark.parametrize(
+    ("clip", "a", "b"), [(2.5, (1.5, 2), 2), (1.0, (0.6, 0.8), 1), (5.5, (3, 4), 2), (None, (3, 4), 2)]
+)
+def test_a_longer_gradient_is_cut_and_a_shorter_one_left(tmp_path, clip, a, b):
+    """Of each player by itself: lengths 5 and 2."""
+    learner = Sloped()
+    fit(learner, batches, config(1, clip=clip), seed=0, folder=tmp_path)
+    assert (-10 * learner.a.weight[0]).tolist() == pytest.approx(a, rel=1e-5)
+    assert 10 * (1 - learner.b.weight.item()) == pytest.approx(b, rel=1e-5)
+
+
 def test_history_is_means_over_equal_parts():
     history = History(steps=200)
     for step in range(1, 5):
