@@ -59,7 +59,7 @@ def with_branch(net: nn.Module, network: dict[str, Any], config: BranchConfig, c
     shared = len(row.blocks) - (config.own_blocks - 1)
     if shared < 1:
         raise ConfigError(
-            f"branch.own_blocks: found {config.own_blocks}; '{network['name']}' has {len(row.blocks)} blocks and a "
+            f"branch.own_blocks: found {config.own_blocks}; '{network['name']}' has {len(row.blocks)} block(s) and a "
             f"head, of which the first block must be shared: expected at most {len(row.blocks)}."
         )
     module = network_module(network["name"])

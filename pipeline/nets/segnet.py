@@ -1,15 +1,29 @@
 """What every segmentation network is here: a row of blocks and a head, so that a second branch can leave the row.
 
-Its module has ``row(config)``, ``head(config, row, classes)`` and, made of the two, ``build(config, classes)``.
+Its module has ``row(config)``, ``head(config, row, classes)`` and, made of the two, ``build(config, classes)``. A block
+gives one map, or, where it works at several strides at once (routing.py), ``Levels``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import log2
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class Levels(NamedTuple):
+    """What a block gives that works at several strides: their maps (B, C_i, h_i, w_i), finest first; how far each cell
+    opened its paths, (B, cells, 3); and ``size`` (h, w), how much of the finest map is not padding."""
+
+    maps: list[Tensor]
+    gates: Tensor
+    size: tuple[int, int]
+
+
+Features = list[Any]  # of every block, in order: a Tensor, or Levels
 
 
 class Row(NamedTuple):
@@ -24,13 +38,30 @@ def measured(blocks: Iterable[nn.Module]) -> Row:
     """Channels and strides, read off an empty image; in inference mode, so that batch norm learns nothing."""
     row = nn.ModuleList(blocks).eval()
     with torch.no_grad():
-        outputs = in_a_row(row, torch.zeros(1, 3, 64, 64))
+        outputs = [maps_of(y)[-1] for y in in_a_row(row, torch.zeros(1, 3, 64, 64))]
     row.train()
     strides = [2 ** round(log2(64 / (y.shape[2] - 0.5))) for y in outputs]  # a ceiling may add one to a side
     return Row(row, [y.shape[1] for y in outputs], strides)
 
 
-def in_a_row(blocks: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+@contextmanager
+def resting(net: nn.Module) -> Iterator[None]:
+    """Inside the block the network is in inference mode; then every module is in the mode it was."""
+    training = [module for module in net.modules() if module.training]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def maps_of(output: Tensor | Levels) -> list[Tensor]:
+    """The maps of a block's output, finest first."""
+    return output.maps if isinstance(output, Levels) else [output]
+
+
+def in_a_row(blocks: Iterable[nn.Module], x: Tensor) -> Features:
     """x -> the output of every block, in order."""
     outputs = []
     for block in blocks:
@@ -44,7 +75,7 @@ class Head(nn.Module):
 
     channels: int
 
-    def embed(self, features: list[Tensor]) -> Tensor:
+    def embed(self, features: Features) -> Tensor:
         """Features of every block -> the map (B, D, h, w) of which the classifier is a function."""
         raise NotImplementedError
 
@@ -52,7 +83,7 @@ class Head(nn.Module):
         """The classification layer: (B, D, h, w) -> logits (B, classes, h', w')."""
         raise NotImplementedError
 
-    def forward(self, features: list[Tensor]) -> Tensor:
+    def forward(self, features: Features) -> Tensor:
         return self.score(self.embed(features))
 
 
@@ -66,7 +97,7 @@ class SegNet(nn.Module):
         super().__init__()
         self.blocks, self.head, self.align_corners = blocks, head, align_corners
 
-    def features(self, x: Tensor) -> list[Tensor]:
+    def features(self, x: Tensor) -> Features:
         """x (B, 3, H, W) -> the output of every block, in order."""
         return in_a_row(self.blocks, x)
 

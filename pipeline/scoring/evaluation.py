@@ -8,22 +8,28 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from pipeline.core.params import Section
+from pipeline.core.params import Section, Size
 from pipeline.core.progress import Progress
+from pipeline.nets.cost import gmacs, parameters
 from pipeline.nets.predict import BATCH, Predictor
+from pipeline.nets.routes import costs_of
+from pipeline.nets.segnet import SegNet
 from pipeline.scoring.boundary import rim_counts, rim_width
 from pipeline.scoring.calibration import bin_sums, expected_error
 from pipeline.scoring.confusion import confusion
-from pipeline.scoring.cost import gmacs, parameters
 from pipeline.scoring.overlap import accuracy, iou, mean_over_present
 from pipeline.stores.images import Images
 
 
 class EvaluateConfig(Section):
-    """``boundary``: width of the rims of boundary IoU as a share of the image diagonal; ``bins`` of the ECE."""
+    """``boundary``: width of the rims of boundary IoU as a share of the image diagonal; ``bins`` of the ECE.
+
+    ``resolution`` (height, width) is that of the image whose cost is told; null: the working size.
+    """
 
     boundary: float = Field(default=0.02, gt=0, lt=1)
     bins: PositiveInt = 15
+    resolution: Size | None = None
 
 
 @dataclass
@@ -97,8 +103,19 @@ def evaluate(predictor: Predictor, images: Images, names: list[str], config: Eva
     return scores
 
 
-def cost(predictor: Predictor) -> dict[str, Any]:
-    """Parameters and multiply-accumulates (10^9, one image at the working size) of the predicting networks."""
-    height, width = predictor.header.size
+def cost(predictor: Predictor, resolution: tuple[int, int] | None, gates: Tensor | None) -> dict[str, Any]:
+    """Parameters of the predicting networks, and what an image of ``resolution`` costs: 10^9 multiply-accumulates.
+
+    ``gmacs`` has every gate open; ``gmacs_min``, ``_mean`` and ``_max`` are over the evaluated images, whose ``gates``
+    (N, cells, 3) a routing network opened: without any they are the same.
+    """
+    height, width = resolution or predictor.header.size
     nets = predictor.networks
-    return {"parameters": sum(map(parameters, nets)), "gmacs": sum(gmacs(net, (3, height, width)) for net in nets)}
+    whole = sum(gmacs(net, (height, width)) for net in nets)
+    saved = torch.zeros(1, dtype=torch.float64)
+    if gates is not None and len(gates):
+        assert isinstance(nets[0], SegNet)
+        costs = costs_of(nets[0], (height, width))
+        saved = (costs.whole - costs.executed(gates)) / 1e9
+    executed = {"gmacs_min": whole - saved.max(), "gmacs_mean": whole - saved.mean(), "gmacs_max": whole - saved.min()}
+    return {"parameters": sum(map(parameters, nets)), "gmacs": whole, **executed}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pipeline.nets.cost import parameters
 from pipeline.nets.discriminator import Discriminator, DiscriminatorConfig, one_hot
-from pipeline.scoring.cost import parameters
 
 
 def test_the_released_parameter_count():
