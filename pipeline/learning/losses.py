@@ -47,3 +47,26 @@ def class_share(counts: PixelCounts, share: str) -> Tensor:
     """p_k (C,) float32: of all pixels, void included; or of the pixels of the images in which the class occurs."""
     total = counts.total if share == "global" else counts.where_present.clip(min=1)
     return torch.from_numpy(counts.per_class / total).float()
+
+
+def ohem_cross_entropy(
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, *, threshold: float = 0.7, kept: int = 50_000
+) -> Tensor:
+    """Cross-entropy of hard pixels alone: online hard example mining (Shrivastava et al., CVPR 2016), for pixels.
+
+    A valid pixel counts if the probability of its class is at most ``threshold``, or among the ``kept`` lowest of each
+    image, over the batch together: no fewer than that count.
+
+    Args:
+        logits, target, weight: as in ``cross_entropy``.
+    """
+    return cross_entropy(logits, hard(logits.detach(), target, threshold, kept), weight)
+
+
+def hard(logits: Tensor, target: Tensor, threshold: float, kept: int) -> Tensor:
+    """The target (B, H, W), 255 where a pixel is neither hard nor one of ``kept`` times B."""
+    valid = target != IGNORE
+    own = logits.float().softmax(1).gather(1, target.masked_fill(~valid, 0)[:, None])[:, 0]
+    own = own.masked_fill(~valid, 2.0)
+    least = own.flatten().topk(min(kept * len(own), own.numel()), largest=False).values[-1]
+    return target.masked_fill(own > least.clamp_min(threshold), IGNORE)
