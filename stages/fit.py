@@ -33,6 +33,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
+    parser.add_argument("--network", default="network", help="the key of params.yaml that holds the network's section")
     parser.add_argument("--base", type=Path, help="a published model the learner builds on")
     parser.add_argument("--start", type=Path, help="a published model that networks may begin with: begin_with")
     stores = parser.add_mutually_exclusive_group()
@@ -47,7 +48,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def keys(args: argparse.Namespace) -> tuple[str, ...]:
     """What this node reads of params.yaml, as dvc.yaml declares it."""
-    return ("seed", *args.section) if args.base else ("seed", "network", *args.section)
+    return ("seed", *args.section) if args.base else ("seed", args.network, *args.section)
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
     other = Images(args.source) if args.source else nullcontext()
     with Images(args.images) as images, other as source, stage(args.out, params, keys(args), inputs, conditions) as run:
         seed: int = run.section("seed", Seed)
-        recipe = Recipe.read(run, kind.schema, args.section, args.base, images, args.start, device)
+        recipe = Recipe.read(run, kind.schema, args.section, args.base, images, args.start, device, args.network)
         torch.manual_seed(torch_seed(seed, "init"))
         learner = kind(recipe.config, recipe.task).to(device).to(memory_format=torch.channels_last)
         split = Split.load(args.split)

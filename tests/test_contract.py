@@ -13,19 +13,29 @@ from pipeline.methods.auxiliary import AuxiliaryNetwork
 from pipeline.methods.contrastive import Contrastive
 from pipeline.methods.mlmt import MLMT
 from pipeline.methods.s4gan import S4GAN
+from pipeline.methods.selene import Selene
 from pipeline.methods.supervised import Supervised
 from pipeline.methods.three_stage import ThreeStage
 from pipeline.nets.dsnet import Config as DSNet
-from pipeline.nets.dsnet import build
+from pipeline.nets.published import build
+from pipeline.nets.routing import Config as Routing
 from pipeline.views.weak import Normalise, WeakViews
 
-LEARNERS = [Supervised, AuxiliaryNetwork, ThreeStage, Contrastive, S4GAN, MLMT]
+
+class Peers(Selene):
+    """Co-teaching, of networks with gates and a budget."""
+
+
+LEARNERS = [Supervised, AuxiliaryNetwork, ThreeStage, Contrastive, S4GAN, MLMT, Selene, Peers]
 OWN = {  # all terms are on
     Contrastive: {"warm_up": 2, "contrast": {"channels": 8, "memory": 6, "confidence": 0.3}},
     S4GAN: {"gamma": 0.5, "discriminator": {"width": 0.1, "optimiser": {"name": "adam", "lr": 0.001}}},
     MLMT: {"ramp": [0, 0], "strong": {"sigma": [0.1, 1]}},
+    Selene: {"ohem": {"kept": 500}},
+    Peers: {"semi": "co_teaching", "jigsaw": False, "budget": {"share": 0.7, "begin": 0, "ramp": 0}},
 }
 NETWORK = DSNet(width=0.25, blocks=[1, 1, 1, 1])
+NETWORKS = {Peers: Routing(layers=3, channels=4)}
 NORMALISE = Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 TRACES = {  # the first losses on a CPU with one thread: a refactoring must not change them
     "Supervised": [1.14234, 1.13246, 1.1279, 1.03657, 1.01971, 0.98656, 0.93176, 0.88934, 0.91362, 0.84823],
@@ -33,6 +43,8 @@ TRACES = {  # the first losses on a CPU with one thread: a refactoring must not 
     "Contrastive": [1.11899, 1.30085, 1.11115, 1.38661, 1.12013, 1.24249, 1.3695, 1.20049, 1.22337, 1.13639],
     "S4GAN": [2.02593, 1.86313, 1.64643, 1.79695, 1.20314, 1.34519, 1.15789, 1.3859, 1.71128, 1.30789],
     "MLMT": [0.59301, 0.50668, 0.448, 0.64317, 0.11349, 0.26901, 0.40255, 0.18339, 0.18117, 0.2488],
+    "Selene": [1.60248, 2.28625, 2.07361, 2.21365, 1.95208, 2.24281, 2.10196, 1.98464, 2.02234, 1.91123],
+    "Peers": [6.15141, 5.45697, 4.70364, 4.30934, 4.00513, 3.65527, 3.66857, 3.48584, 3.39654, 3.40587],
     "AuxiliaryNetwork": [3.99715, 4.68647, 3.73943, 3.75674, 3.0688, 3.39128, 3.16056, 2.56444, 3.06228, 2.76103],
 }
 
@@ -72,8 +84,9 @@ def make(kind: type[Learner], steps: int = 3) -> Learner:
             **OWN.get(kind, {}),
         }
     )
-    section, base = NETWORK.model_dump(), build(NETWORK, 3).eval()
-    task = Task(["a", "b", "c"], section, lambda: build(NETWORK, 3), NORMALISE, base)
+    network = NETWORKS.get(kind, NETWORK)
+    section, base = network.model_dump(), build(network, 3).eval()
+    task = Task(["a", "b", "c"], section, lambda: build(network, 3), NORMALISE, base)
     return kind(config, task)
 
 

@@ -74,11 +74,12 @@ def _checks(params: Params, stages: list[dict[str, Any]]) -> Iterator[Callable[[
 
 def _try_learner(params: Params, words: list[str]) -> None:
     """Make a node's learner and its optimisers, with fresh networks, as the stage will."""
-    network = params.section("network", segmentation_module(str(params.raw("network.name"))).Config)
+    key = _after(words, "--network")[0] if "--network" in words else "network"
+    network = params.section(key, segmentation_module(str(params.raw(f"{key}.name")), key).Config)
     kind = learner_class(_after(words, "--learner")[0])
     require_tags(kind, "--tags" in words)
     config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
-    _check_weights("network", network.weights)
+    _check_weights(key, network.weights)
     if config.source and "--source" not in words:
         raise no_source(config.source, f"{_after(words, '--section')[-1]} is given no --source in dvc.yaml")
     if config.source and params.raw("dataset.source.kind") == "none":
@@ -89,8 +90,12 @@ def _try_learner(params: Params, words: list[str]) -> None:
         raise ConfigError(f"{found}; expected the same where views.crop is null. Set one of them.")
     if config.begin_with == "supervised" and "--start" not in words:
         load_start(None, [], {})
+    if config.begin_with == "supervised" and params.raw(key) != params.raw("network"):
+        section = _after(words, "--section")[-1]
+        found = f"{section}.begin_with: found supervised, and {key} is another than the supervised network's"
+        raise ConfigError(f"{found}; expected the same. Write 'begin_with: weights', or make {key} like network.")
     if "--base" not in words and config.begin_with == "weights":
-        require_sense(network, config.batch_norm)
+        require_sense(network, config.batch_norm, key)
     fresh = network.model_copy(update={"weights": None})
     encoder: EncoderConfig | None = getattr(config, "encoder", None)
     if encoder is not None:

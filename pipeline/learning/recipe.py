@@ -80,9 +80,11 @@ class Recipe:
         images: Images,
         start: Path | None,
         device: torch.device,
+        network_key: str = "network",
     ) -> "Recipe":
         """
         Args:
+            network_key: the section of the network, where there is no base.
             base: a model the learner builds on, with that model's network.
             start: a model whose weights networks begin with, where params say ``begin_with: supervised``.
 
@@ -99,16 +101,16 @@ class Recipe:
             normalise = Normalise(tuple(header.mean), tuple(header.std), device)
             task = Task(names, header.network, lambda: build_from(header.network, len(names)), normalise, model.net)
             return cls(config, task, header.mean, header.std, model.digest)
-        raw: dict[str, Any] = run.section("network", dict[str, Any])
-        module = segmentation_module(str(raw.get("name")))
-        network = run.section("network", module.Config)
+        raw: dict[str, Any] = run.section(network_key, dict[str, Any])
+        module = segmentation_module(str(raw.get("name")), network_key)
+        network = run.section(network_key, module.Config)
         mean, std = module.normalisation(network)
         normalise, plain = Normalise(mean, std, device), network.model_dump(mode="json")
         if config.begin_with == "supervised":
             model = load_start(start, names, plain)
             task = Task(names, plain, lambda: fresh_copy(model.net), normalise)
             return cls(config, task, list(mean), list(std), model.digest)
-        require_sense(network, config.batch_norm)
+        require_sense(network, config.batch_norm, network_key)
         task = Task(names, plain, lambda: build(network, len(names)), normalise)
         return cls(config, task, list(mean), list(std), None)
 
@@ -147,10 +149,14 @@ def load_start(path: Path | None, names: list[str], network: dict[str, Any]) -> 
     model, wanted = load_of_classes(path, names), {**network, "weights": None}
     other = sorted(key for key in wanted | model.header.network if model.header.network.get(key) != wanted.get(key))
     if other:
+        other = ["name"] if "name" in other else other
         found, expected = (
             ", ".join(f"{key} {section.get(key)}" for key in other) for section in (model.header.network, wanted)
         )
-        raise ArtefactError(f"{path}: its network has {found}; expected {expected}, as in params. Run 'dvc repro'.")
+        raise ArtefactError(
+            f"{path}: its network has {found}; expected {expected}, as in params. Run 'dvc repro', or write "
+            "'begin_with: weights'."
+        )
     return model
 
 

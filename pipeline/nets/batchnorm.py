@@ -35,7 +35,7 @@ def set_batch_norm(net: nn.Module, mode: Mode) -> None:
                 module.eval()
 
 
-def require_sense(network: Section, mode: Mode) -> None:
+def require_sense(network: Section, mode: Mode, key: str = "network") -> None:
     """Refuse to freeze statistics that belong to nothing; ask this where a network starts from its section's weights.
 
     Raises:
@@ -46,12 +46,12 @@ def require_sense(network: Section, mode: Mode) -> None:
     weights, encoder = getattr(network, "weights", None), getattr(network, "encoder", "")
     if weights is None:
         raise ConfigError(
-            "network.weights: found null with 'batch_norm: frozen', expected weights, since the statistics of an "
+            f"{key}.weights: found null with 'batch_norm: frozen', expected weights, since the statistics of an "
             "untrained network mean nothing; name weights, or write 'batch_norm: trained'."
         )
     if getattr(network, "input", "auto") == "caffe" and (weights in NAMED or encoder.startswith("timm:")):
         whose = f"timm's {encoder.removeprefix('timm:')}" if encoder.startswith("timm:") else f"{weights}'s"
         raise ConfigError(
-            "network.input: found caffe (0..255) with 'batch_norm: frozen', expected auto, since the statistics of "
+            f"{key}.input: found caffe (0..255) with 'batch_norm: frozen', expected auto, since the statistics of "
             f"{whose} weights belong to images in 0..1; write 'input: auto', or 'batch_norm: statistics'."
         )

@@ -49,8 +49,8 @@ class Model:
     digest: str
 
 
-def network_module(name: str) -> Any:
-    """The module pipeline/nets/<name>.py.
+def network_module(name: str, key: str = "network") -> Any:
+    """The module pipeline/nets/<name>.py, where ``key`` of params.yaml says so.
 
     Raises:
         ConfigError: there is none of that name.
@@ -60,19 +60,19 @@ def network_module(name: str) -> Any:
     if name not in known:
         close = difflib.get_close_matches(str(name), known, n=1)
         hint = f", did you mean '{close[0]}'?" if close else "."
-        raise ConfigError(f"network.name: found {name!r}; expected one of {', '.join(known)}{hint}")
+        raise ConfigError(f"{key}.name: found {name!r}; expected one of {', '.join(known)}{hint}")
     return importlib.import_module(f"pipeline.nets.{name}")
 
 
-def segmentation_module(name: str) -> Any:
+def segmentation_module(name: str, key: str = "network") -> Any:
     """The module of a network that segments images: one that knows its input normalisation.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    module = network_module(name)
+    module = network_module(name, key)
     if not hasattr(module, "normalisation"):
-        raise ConfigError(f"network.name: '{name}' does not segment images; expected such as dsnet or deeplabv3plus.")
+        raise ConfigError(f"{key}.name: '{name}' does not segment images; expected such as dsnet or deeplabv3plus.")
     return module
 
 

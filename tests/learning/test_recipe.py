@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from pipeline.core.errors import ArtefactError, ConfigError
 from pipeline.learning.fit import FitConfig
@@ -14,7 +15,9 @@ from pipeline.methods.supervised import Supervised
 from pipeline.nets import auxiliary
 from pipeline.nets.dsnet import Config, build
 from pipeline.nets.published import Header, save_model
+from pipeline.nets.routing import encoder_of
 from pipeline.stores.images import Images
+from stages import fit
 
 NAMES = ["a", "b", "c"]
 NETWORK = {"name": "dsnet", "width": 0.25, "blocks": [1, 1, 1, 1], "weights": None}
@@ -38,16 +41,16 @@ def model(tmp_path):
     return path, net
 
 
-def read(begin_with: str, start, names=NAMES, **network) -> Recipe:
-    """The recipe of a training with the section ``network``."""
+def read(begin_with: str, start, names=NAMES, key="network", **network) -> Recipe:
+    """The recipe of a training with the section ``network``, or that of another key."""
     config = FitConfig(steps=1, batch=1, optimiser={"lr": 0.1}, begin_with=begin_with)
-    section = NETWORK | network
+    sections = {"network": NETWORK, key: network if "name" in network else NETWORK | network}
     run = SimpleNamespace(
         merged=lambda sections, schema: config,
-        section=lambda key, schema: Config.model_validate(section) if schema is Config else section,
+        section=lambda key, schema: TypeAdapter(schema).validate_python(sections[key]),
     )
     images = SimpleNamespace(class_names=names)
-    return Recipe.read(run, FitConfig, ["fit"], None, images, start, torch.device("cpu"))
+    return Recipe.read(run, FitConfig, ["fit"], None, images, start, torch.device("cpu"), key)
 
 
 def test_networks_begin_with_the_model_that_is_named_and_each_with_a_copy(model):
@@ -76,6 +79,31 @@ def test_a_model_that_does_not_fit_is_no_beginning(model):
         read("supervised", path, names=["a", "b", "d"])
     with pytest.raises(ArtefactError, match="no such model file"):
         read("supervised", path.with_name("none"))
+
+
+def test_a_training_may_have_a_network_of_its_own(model):
+    """No other knows of it, and it cannot begin with another's weights."""
+    path, _ = model
+    routing = {"name": "routing", "layers": 3, "channels": 4}
+    task = read("weights", path, key="selene.network", **routing).task
+    assert encoder_of(task.new_network()) is not None
+    assert {key: task.network[key] for key in routing} == routing
+    with pytest.raises(ArtefactError, match=r"its network has .*name dsnet.*; expected .*name routing.*, as in params"):
+        read("supervised", path, key="selene.network", **routing)
+    with pytest.raises(ConfigError, match=r"^selene\.network\.name: found 'rooting'; .* did you mean 'routing'\?"):
+        read("weights", path, key="selene.network", name="rooting")
+    with pytest.raises(ConfigError, match=r"^selene\.network\.name: 'auxiliary' does not segment images"):
+        read("weights", path, key="selene.network", name="auxiliary")
+
+
+def test_a_training_reads_the_section_of_its_network_alone():
+    words = ["--learner", "a.B", "--section", "selene", "--out", "m", "--history", "h"]
+    for more, expected in (
+        ([], ("seed", "network", "selene")),
+        (["--network", "selene.network"], ("seed", "selene.network", "selene")),
+        (["--network", "selene.network", "--base", "b"], ("seed", "selene")),
+    ):
+        assert fit.keys(fit.arguments().parse_args(words + more)) == expected
 
 
 def test_tags_are_for_who_learns_from_them():

@@ -69,6 +69,13 @@ SMALL = {
         "begin_with": "supervised",
         "optimiser": {"name": "adamw", "lr": 0.01},
     },
+    "selene": {
+        "network": {"name": "routing", "layers": 3, "channels": 4},
+        "steps": 4,
+        "batch": 2,
+        "unlabelled": 2,
+        "optimiser": {"name": "adamw", "lr": 0.01},
+    },
     "fusion": {"pixels": [10, 100]},
     "filter": {"threshold": 0.5},
     "evaluate": {},
@@ -268,6 +275,7 @@ MISTAKES = [  # each run of `check` is told several
     },
     {
         "network": ({"name": "dsnett"}, "did you mean 'dsnet'"),
+        "selene": ({**SMALL["selene"], "network": {"name": "rooting"}}, "selene.network.name: found 'rooting'"),
         "split": ({"labelled": 500}, "split.labelled: 500 asks for 500 images; expected 1..10"),
         "filter": ({"threshold": 0.5, "per_class": {"raod": 0.9}}, "filter.per_class: found ['raod']"),
     },
@@ -285,7 +293,12 @@ MISTAKES = [  # each run of `check` is told several
         "dataset": ({**SMALL["dataset"], "validation": 0}, "fusion.rule"),
         "split": ({**SMALL["split"], "validation": 0}, "fusion.rule"),
     },
-    {"split": ({"labelled": 10}, "no unlabelled image; expected some for contrastive, s4gan, mlmt. Add images, label")},
+    {
+        "split": (
+            {"labelled": 10},
+            "no unlabelled image; expected some for contrastive, s4gan, mlmt, selene. Add images",
+        )
+    },
 ]
 
 
@@ -315,7 +328,7 @@ def test_check_reads_the_source_domain_too(tmp_path, run_stage):
 
 
 def test_check_takes_labelled_images_for_unlabelled_ones_and_reads_no_weights(tmp_path, run_stage):
-    everyone = {name: {**SMALL[name], "unlabelled_pool": "all"} for name in ("contrastive", "s4gan", "mlmt")}
+    everyone = {name: {**SMALL[name], "unlabelled_pool": "all"} for name in ("contrastive", "s4gan", "mlmt", "selene")}
     encoder = {"encoder": "resnet18", "output_stride": 32, "weights": "params.yaml"}
     everyone["mlmt"] |= {"begin_with": "weights", "encoder": encoder}
     write(tmp_path, {**SMALL, **everyone, "split": {"labelled": 10}})
