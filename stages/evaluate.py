@@ -2,7 +2,8 @@
 
 Reads a model, data/images.h5, data/split.json and params `seed` and `evaluate`; writes metrics/<name>.json and, beside
 it, the tables per class and of confusions, and a few predictions as one palette PNG. With --tagger it scores the fusion
-of the two networks, reads `fusion`, too, and adds the table of dropped classes. Costs: one forward pass an image.
+of the two networks, reads `fusion`, too, and adds the table of dropped classes. With --routes it adds the table and the
+picture of the ways that images take through a routing network. Costs: one forward pass an image.
 """
 
 import argparse
@@ -20,8 +21,10 @@ from pipeline.datasets.split import Split
 from pipeline.nets.fusion import FusionConfig
 from pipeline.nets.predict import Predictor
 from pipeline.reporting.palette import examples, palette_image
+from pipeline.reporting.routes import drawing
 from pipeline.scoring.evaluation import EvaluateConfig, cost, evaluate
 from pipeline.scoring.fusion import Recorder
+from pipeline.scoring.routes import recorded, rows, together
 from pipeline.stores.images import Images
 
 
@@ -32,6 +35,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--tagger", type=Path, help="a classifier of whole images, fused as `fusion` says")
+    parser.add_argument(
+        "--routes", type=Path, help="a .csv for the mean gates of a routing network; a .svg goes beside it"
+    )
     roles = ("test", "validation")
     parser.add_argument("--role", choices=roles, default="test", help="validation: for choices, tuning")
     parser.add_argument("--out", type=Path, required=True, help="metrics/NAME.json")
@@ -60,19 +66,26 @@ def main() -> None:
         if isinstance(predictor, Recorder):
             predictor.choose(images, split.validation)
         names = split.test if args.role == "test" else split.validation
-        scores = evaluate(predictor, images, names, run.section("evaluate", EvaluateConfig), run.name)
+        config: EvaluateConfig = run.section("evaluate", EvaluateConfig)
+        with recorded(predictor.model.net) as seen:
+            scores = evaluate(predictor, images, names, config, run.name)
+        gates = together(seen)
         counts = {"labelled_images": len(split.labelled), "seed": run.section("seed", Seed)}
-        metrics = {**scores.metrics(), **cost(predictor), **counts}
+        metrics = {**scores.metrics(), **cost(predictor, config.resolution, gates), **counts}
         tables = {"per_class": scores.per_class(images.class_names), "confusion": scores.pairs(images.class_names)}
         if isinstance(predictor, Recorder):
             tables["fusion"] = predictor.table(images, names)
         strip = np.concatenate([scores.labels[name] for name in examples(names)])
         with ExitStack() as stack:
             stack.enter_context(run.publishing(args.out)).write_text(metrics_json(metrics))
-            for name, rows in tables.items():
-                stack.enter_context(run.publishing(args.plots / f"{name}.csv")).write_text(rows_csv(rows))
+            for name, table in tables.items():
+                stack.enter_context(run.publishing(args.plots / f"{name}.csv")).write_text(rows_csv(table))
             picture = stack.enter_context(run.publishing(args.plots / "examples.png"))
             palette_image(strip, images.colours).save(picture, "PNG")
+            if args.routes:
+                table = rows(predictor.model.net, gates)
+                stack.enter_context(run.publishing(args.routes)).write_text(rows_csv(table))
+                stack.enter_context(run.publishing(args.routes.with_suffix(".svg"))).write_text(drawing(table))
     say(f"{args.out}: mIoU {metrics['miou']:.4f} on {metrics['images']} images")
 
 

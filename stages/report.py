@@ -1,7 +1,8 @@
 """Show what was evaluated, on one page that opens without a network.
 
 Reads data/images.h5, data/split.json and, for each method, metrics/<method>.json and metrics/plots/<method>/; where
-given also a label store, what a threshold selects of it, and training histories. Costs: a second, no inference.
+given also a label store, what a threshold selects of it, training histories, the ways through a routing network, and
+experiments with budgets. Costs: a second, no inference.
 """
 
 import argparse
@@ -13,7 +14,16 @@ from pipeline.core.progress import say
 from pipeline.core.stage import run_command, stage
 from pipeline.datasets.split import Split
 from pipeline.reporting.page import report
-from pipeline.reporting.results import Study, chosen_files, method_files, read_chosen, read_history, read_method
+from pipeline.reporting.results import (
+    Study,
+    chosen_files,
+    method_files,
+    read_chosen,
+    read_history,
+    read_method,
+    read_routes,
+    read_trials,
+)
 from pipeline.stores.images import Images
 from pipeline.stores.labels import Labels
 
@@ -31,6 +41,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=Path, nargs="*", default=[], help="label stores of one method, first to last")
     parser.add_argument("--selection", type=Path, help="metrics/selection/NAME.json of those labels")
     parser.add_argument("--history", type=Path, nargs="*", default=[], help="metrics/history/FIT.csv")
+    parser.add_argument("--routes", type=Path, help="metrics/plots/selene/routes.csv: the ways of a routing network")
+    parser.add_argument("--experiments", type=Path, help="experiments with budgets, as `make sweep` writes them")
     parser.add_argument("--out", type=Path, required=True)
     return parser
 
@@ -38,7 +50,7 @@ def arguments() -> argparse.ArgumentParser:
 def inputs(args: argparse.Namespace) -> list[Path]:
     files = [args.images, args.split, *args.history, *args.rounds]
     files += [file for name in args.methods for file in method_files(args.metrics_folder, name)]
-    files += [args.labels] if args.labels else []
+    files += [path for path in (args.labels, args.routes, args.experiments) if path]
     return files + (chosen_files(args.selection, args.metrics_folder) if args.selection else [])
 
 
@@ -48,7 +60,10 @@ def study(args: argparse.Namespace, images: Images, labels: Labels | None, round
         store.require([*split.unlabelled, *split.validation], images, split.digest)
     methods = [read_method(args.metrics_folder, name, images, split) for name in args.methods]
     chosen = read_chosen(args.selection, args.metrics_folder, images.class_names) if args.selection else None
-    return Study(images, split, methods, labels, chosen, [read_history(path) for path in args.history], rounds)
+    histories = [read_history(path) for path in args.history]
+    routes = read_routes(args.routes) if args.routes else []
+    trials = read_trials(args.experiments, "selene", split) if args.experiments else []
+    return Study(images, split, methods, labels, chosen, histories, rounds, routes, trials)
 
 
 def main() -> None:

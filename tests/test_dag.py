@@ -11,7 +11,7 @@ from pipeline.core.params import Params
 from pipeline.learning.graph import nodes
 
 ROOT = Path(__file__).resolve().parents[1]
-TEMPLATE = "pipeline/nets/${network.name}.py"
+TEMPLATES = ("pipeline/nets/${network.name}.py", "pipeline/nets/${selene.network.name}.py")
 STAGES = nodes(ROOT / "dvc.yaml")
 NETWORKS = sorted(p for p in (ROOT / "pipeline/nets").glob("*.py") if "\nclass Config(" in p.read_text())
 SEGMENTATION = [path for path in NETWORKS if "\ndef head(" in path.read_text()]
@@ -76,7 +76,7 @@ def needed(name: str) -> set[Path]:
 @pytest.mark.parametrize("name", STAGES)
 def test_code_dependencies_are_the_import_closure(name):
     code = [dep for dep in dependencies(name) if dep.startswith(("pipeline", "stages"))]
-    listed = [path for dep in code for path in (SEGMENTATION if dep == TEMPLATE else [ROOT / dep])]
+    listed = [path for dep in code for path in (SEGMENTATION if dep in TEMPLATES else [ROOT / dep])]
     missing = [path for path in needed(name) if not any(path.is_relative_to(dep) for dep in listed)]
     assert not missing, f"{name} imports {missing} but does not depend on it"
     idle = [dep for dep in listed if not any(path.is_relative_to(dep) for path in needed(name))]
@@ -168,6 +168,7 @@ def test_a_method_s_file_makes_only_its_own_stages_stale():
         "contrastive": {"contrastive"},
         "mlmt": {"mlmt"},
         "s4gan": {"s4gan"},
+        "selene": {"selene"},
         "supervised": {"supervised", "auxiliary-retrain"},
         "three_stage": {"three_stage-2", "three_stage-3"},
     }
@@ -200,6 +201,15 @@ def test_the_two_branches_are_trained_apart_and_meet_at_prediction():
     assert ancestors("s4gan") == shared | {"s4gan"}
     assert ancestors("mlmt") == shared | {"mlmt"}
     assert ancestors("evaluate@s4gan_mlmt") == shared | {"s4gan", "mlmt", "evaluate@s4gan_mlmt"}
+
+
+def test_selene_is_one_training_with_a_network_of_its_own():
+    shared = {"prepare", "split", "supervised"}
+    assert ancestors("evaluate@selene") == shared | {"selene", "evaluate@selene"}
+    for name in STAGES:
+        found = [template for template in TEMPLATES if template in dependencies(name)]
+        assert len(found) <= 1
+        assert (found == [TEMPLATES[1]]) == (name in ("selene", "evaluate@selene"))
 
 
 def test_three_stages_share_stage_1_and_come_one_after_another():

@@ -13,12 +13,14 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMVID = os.environ.get("FEWMASK_CAMVID")
+COPIED = ("pipeline", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml")
+COPIED += ("metrics/experiments.csv",)
 
 
 def project(folder: Path, preset: str, **changes) -> Path:
     """A copy of the project in a fresh git repository, with its params changed."""
     folder.mkdir()
-    for name in ("pipeline", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml"):
+    for name in COPIED:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         ignore = shutil.ignore_patterns("__pycache__")
@@ -67,7 +69,7 @@ FIT |= {"auxiliary__retrain__pseudo": 2, "three_stage__recipe__steps": 10}
 FIT |= {"three_stage__recipe__batch": 2, "three_stage__recipe__unlabelled": 2}
 FIT |= {"contrastive__steps": 10, "contrastive__contrast__channels": 8, "contrastive__contrast__confidence": 0.3}
 FIT |= {"s4gan__steps": 10, "s4gan__discriminator__width": 0.1, "mlmt__steps": 10, "mlmt__batch": 4}
-FIT |= {"mlmt__unlabelled": 4}
+FIT |= {"mlmt__unlabelled": 4, "selene__steps": 10, "selene__batch": 2, "selene__unlabelled": 2}
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +84,16 @@ def streets(tmp_path_factory) -> tuple[Path, list[str]]:
 
 def test_every_stage_runs_once_and_the_network_learns(streets):
     folder, ran = streets
-    assert len(ran) == len(set(ran)) == 22
+    assert len(ran) == len(set(ran)) == 24
     assert metrics(folder, "supervised")["miou"] > 0.1  # ten classes: chance is below 0.05
     assert (folder / "metrics/report.html").stat().st_size > 10_000
 
 
 def test_metrics_have_the_same_keys_for_every_method(streets):
     folder, _ = streets
-    keys = "boundary_iou ece gmacs images labelled_images mean_accuracy miou parameters pixel_accuracy seed"
-    for name in ("supervised", "three_stage", "auxiliary", "contrastive", "s4gan", "s4gan_mlmt"):
-        assert sorted(metrics(folder, name)) == keys.split()
+    keys = "boundary_iou ece gmacs gmacs_max gmacs_mean gmacs_min images labelled_images mean_accuracy miou parameters"
+    for name in ("supervised", "three_stage", "auxiliary", "contrastive", "s4gan", "s4gan_mlmt", "selene"):
+        assert sorted(metrics(folder, name)) == [*keys.split(), "pixel_accuracy", "seed"]
 
 
 def test_nothing_runs_again_and_a_threshold_reruns_four_stages_and_back_none(streets):
@@ -109,6 +111,16 @@ def test_nothing_runs_again_and_a_threshold_reruns_four_stages_and_back_none(str
     write(folder, params)
     assert repro(folder) == []
     assert metrics(folder, "selection/auxiliary") == before
+
+
+def test_a_routing_network_says_what_its_images_cost_and_which_ways_they_took(streets):
+    folder, _ = streets
+    found = metrics(folder, "selene")
+    assert 0 < found["gmacs_min"] <= found["gmacs_mean"] <= found["gmacs_max"] <= found["gmacs"]
+    rows = (folder / "metrics/plots/selene/routes.csv").read_text().splitlines()
+    assert rows[0] == "layer,level,keep,up,down,open"
+    assert len(rows) == 1 + 1 + 2 + 3 + 4 * 4  # header, initial cell, layers 1 to 6
+    assert "<svg" in (folder / "metrics/plots/selene/routes.svg").read_text()
 
 
 def test_adaptation_reruns_the_contrastive_training_alone(streets):

@@ -21,12 +21,14 @@ from pipeline.learning.graph import nodes
 from pipeline.learning.learner import Learner, Task
 from pipeline.learning.optim import OptimiserConfig, make_optimiser
 from pipeline.learning.recipe import learner_class
-from pipeline.methods import contrastive, mlmt, s4gan
+from pipeline.methods import contrastive, mlmt, s4gan, selene
+from pipeline.nets import routing
 from pipeline.nets.batchnorm import require_sense
+from pipeline.nets.cost import parameters
 from pipeline.nets.published import build, segmentation_module
 from pipeline.nets.weights import IMAGENET
 from pipeline.presets import PRESETS, find_cells, find_presets
-from pipeline.scoring.cost import parameters
+from pipeline.scoring.evaluation import EvaluateConfig
 from pipeline.views.weak import Normalise
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +47,9 @@ def cells(paper: str = "") -> list[str]:
     return [name for name in find_cells() if name.startswith(paper)]
 
 
-THREE_STAGE, CONTRASTIVE, S4GAN = cells("three_stage-"), cells("contrastive-"), cells("s4gan-")
+THREE_STAGE, CONTRASTIVE, S4GAN, SELENE = (
+    cells(f"{paper}-") for paper in ("three_stage", "contrastive", "s4gan", "selene")
+)
 
 
 @cache
@@ -128,8 +132,32 @@ def test_the_s4gan_paper_has_twenty_cells() -> None:
     assert list(S4GAN_LABELLED) == S4GAN
 
 
+# Tables 1 to 4 of the SELENE paper: the images that are labelled, and epochs, of the code that it builds on.
+SELENE_SHARES = {
+    "voc": {"16th": (662, 32), "8th": (1323, 34), "4th": (2646, 40), "half": (5291, 60)},
+    "cityscapes": {"16th": (186, 128), "8th": (372, 137), "4th": (744, 160), "half": (1488, 240)},
+}
+SELENE_TABLES = [
+    ("voc", ("supervised", "jigsaw")),  # 1
+    ("cityscapes", ("mt", "ct", "mt-v3plus", "ct-v3plus")),  # 2
+    ("voc", ("mt", "ct", "mt-v3plus", "ct-v3plus")),  # 3
+    ("voc", ("supervised", "jigsaw", "mt", "mt-jigsaw")),  # 4
+]
+SELENE_LABELLED = {
+    f"selene-{data}-{share}-{row}": labelled
+    for data, rows in SELENE_TABLES
+    for row in rows
+    for share, (labelled, _) in SELENE_SHARES[data].items()
+}
+
+
+def test_the_selene_paper_has_forty_four_cells() -> None:
+    assert len(SELENE) == 44
+    assert sorted(SELENE_LABELLED) == sorted(SELENE)
+
+
 def test_there_are_no_other_cells() -> None:
-    assert cells() == CONTRASTIVE + S4GAN + THREE_STAGE
+    assert cells() == CONTRASTIVE + S4GAN + SELENE + THREE_STAGE
 
 
 @pytest.mark.parametrize("name", cells())
@@ -154,6 +182,13 @@ def learner_of(stage: str, read: Params) -> tuple[type[Learner], FitConfig]:
     return kind, config
 
 
+def network_of(stage: str, read: Params) -> Any:
+    """What a stage is given for a network."""
+    words = STAGES[stage]
+    key = words[words.index("--network") + 1] if "--network" in words else "network"
+    return read.section(key, segmentation_module(read.raw(f"{key}.name")).Config)
+
+
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if "auxiliary" in stage])
 @pytest.mark.parametrize("name", cells())
 def test_every_cell_says_how_the_auxiliary_network_s_paper_trains(
@@ -168,14 +203,16 @@ BUILT: dict[str, Built] = {}  # what was built already: cells differ in little t
 
 def built(kind: type[Learner], config: FitConfig, network: Section, classes: int) -> Built:
     """Each player's parameters, and its optimiser's rates as multiples. On no device: no memory."""
-    fresh = network.model_copy(update={"weights": None, "input": "auto"})
+    plain = {"weights": None, "input": "auto"}
+    fresh = network.model_copy(update={key: value for key, value in plain.items() if hasattr(network, key)})
     if (encoder := getattr(config, "encoder", None)) is not None:
         config = config.model_copy(update={"encoder": encoder.model_copy(update={"weights": None})})
-    own = [getattr(config, name, "") for name in ("branch", "contrast", "discriminator", "encoder")]
+    names = ("branch", "contrast", "discriminator", "encoder", "semi", "jigsaw")
+    own = [getattr(config, name, "") for name in names]
     key = f"{kind} {own} {config.optimiser} {fresh} {classes}"
     if key not in BUILT:
-        names, scale = [str(number) for number in range(classes)], Normalise(*IMAGENET)
-        task = Task(names, fresh.model_dump(mode="json"), lambda: build(fresh, classes), scale)
+        labels, scale = [str(number) for number in range(classes)], Normalise(*IMAGENET)
+        task = Task(labels, fresh.model_dump(mode="json"), lambda: build(fresh, classes), scale)
         with torch.device("meta"):
             players = kind(config, task).players()
         BUILT[key] = {}
@@ -194,7 +231,10 @@ def conv_bn(inputs: int, outputs: int, kernel: int) -> int:
 
 
 def head_of(network: str, inputs: int, classes: int) -> int:
-    """Parameters of a segmentation head on ``inputs`` channels."""
+    """Parameters of a segmentation head on ``inputs`` channels; those of routing are on 64, 128, 256 and 512."""
+    if network == "routing":
+        up = conv_bn(512, 256, 1) + conv_bn(256, 128, 1) + conv_bn(128, 64, 1) + conv_bn(64, 64, 1)
+        return up + linear(64 * 9, classes)
     if network == "deeplabv2":
         return 4 * linear(inputs * 9, classes)
     pyramid = conv_bn(inputs, 256, 1) + 3 * conv_bn(inputs, 256, 3) + linear(inputs, 256) + conv_bn(5 * 256, 256, 1)
@@ -217,35 +257,72 @@ def discriminator_of(classes: int) -> int:
     return sum(linear(16 * inputs, outputs) for inputs, outputs in pairwise(channels)) + linear(512, 1)
 
 
+def solver_of(network: str) -> int:
+    """Parameters of the head that names one of 100 puzzles: the way down through the maps of routing, or their last."""
+    if network == "routing":
+        return conv_bn(64, 128, 1) + conv_bn(128, 256, 1) + conv_bn(256, 512, 1) + linear(512, 100)
+    return linear(2048, 100)
+
+
+def row_of(network: Any) -> int:
+    """Parameters of a network without its head: 17,784,968 has the whole of routing at 19 classes."""
+    rows = {"resnet50": 23_508_032, "resnet101": 42_500_160, "": 17_784_968 - head_of("routing", 512, 19)}
+    return rows[getattr(network, "encoder", "")]
+
+
 def classes_of(name: str) -> int:
     return next(count for word, count in (("voc", 21), ("context", 60), ("", 19)) if word in name)
+
+
+def rates_of(stage: str, name: str) -> list[float]:
+    """Multiples of the rate, one for each group of parameters; what has no weight decay is a group of its own."""
+    paper = {"supervised": name.split("-")[0]}.get(stage, stage.split("-")[0])
+    if paper == "selene" and name in SELENE:
+        return [1.0, 1.0] if name.endswith("v3plus") else [1.0, 1.0, 2.5, 2.5]
+    rates = {"three_stage": [0.1, 1.0], "contrastive": [1.0], "s4gan": [1.0, 10.0], "mlmt": [1.0], "selene": [1.0, 1.0]}
+    return rates[paper]
 
 
 @pytest.mark.parametrize("name", cells())
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if "auxiliary" not in stage])
 def test_every_cell_builds_what_the_stage_trains(name: str, stage: str, params: Callable[[str], Params]) -> None:
-    """Stage 2 has a block of 4.39 M parameters and a head more, stage 3 one head; MLMT is a network of its own."""
-    read = params(name)
-    kind, config = learner_of(stage, read)
-    network = read.section("network", segmentation_module(read.raw("network.name")).Config)
+    """Stage 2 has a block of 4.39 M parameters and a head more, or a head as stage 3; MLMT has a network of its own."""
+    kind, config = learner_of(stage, params(name))
+    network = network_of(stage, params(name))
     require_sense(network, config.batch_norm)
-    classes, v3plus = classes_of(name), name.endswith("v3plus")
-    assert read.raw("network.name") == ("deeplabv3plus" if v3plus else "deeplabv2")
-    resnet_50, resnet_101 = 23_508_032, 42_500_160
-    encoder = resnet_50 if v3plus and name in CONTRASTIVE else resnet_101
+    classes, rates = classes_of(name), rates_of(stage, name)
+    head = head_of(network.name, 2048, classes)
+    net = row_of(network) + head
+    channels = {"deeplabv2": 2048, "deeplabv3plus": 256, "routing": 64}[network.name]
     own = {
-        "three_stage-2": 4_390_912 + head_of(network.name, 1024, classes),
-        "three_stage-3": head_of(network.name, 2048, classes),
-        "contrastive": contrast_of(256 if v3plus else 2048, classes),
+        "three_stage-2": head if name in SELENE else 4_390_912 + head_of(network.name, 1024, classes),
+        "three_stage-3": head,
+        "contrastive": contrast_of(channels, classes),
+        "selene": solver_of(network.name) if getattr(config, "jigsaw", False) else 0,
     }
-    paper = {"supervised": name.split("-")[0]}.get(stage, stage.split("-")[0])
-    rates = {"three_stage": [0.1, 1.0], "contrastive": [1.0], "s4gan": [1.0, 10.0], "mlmt": [1.0]}[paper]
-    expected = [(encoder + head_of(network.name, 2048, classes) + own.get(stage, 0), rates)]
+    expected = [(net + own.get(stage, 0), rates)]
     if stage == "s4gan":
         expected.append((discriminator_of(classes), [1.0]))
     if stage == "mlmt":
-        expected = [(resnet_101 + linear(2048, classes), rates)]
+        expected = [(row_of(config.encoder) + linear(2048, classes), rates)]
+    if getattr(config, "semi", "") == "co_teaching":
+        expected *= 2
     assert list(built(kind, config, network, classes).values()) == expected
+
+
+@pytest.mark.parametrize("name", cells())
+def test_a_cell_s_network_is_its_paper_s(name: str, params: Callable[[str], Params]) -> None:
+    """SELENE's is trained by labels alone, too; beside another paper's stands that which SELENE is about."""
+    network, other = (network_of(stage, params(name)) for stage in ("supervised", "selene"))
+    v3plus = name.endswith("v3plus")
+    if name in SELENE:
+        assert network == other
+        assert (network.name, network.weights) == (("deeplabv3plus", "torchvision") if v3plus else ("routing", None))
+    else:
+        assert network.name == ("deeplabv3plus" if v3plus else "deeplabv2")
+        assert network.encoder == ("resnet50" if v3plus and name in CONTRASTIVE else "resnet101")
+    if other.name == "routing":
+        assert other == routing.Config()
 
 
 @pytest.mark.parametrize("name", cells())
@@ -260,9 +337,11 @@ def test_every_cell_names_a_data_set_and_a_count(name: str, params: Callable[[st
             for share, count in {"100th": 106, "50th": 212, "20th": 529, "8th": 1323}.items()
         },
         **{cell: labelled for cell, (labelled, _) in S4GAN_LABELLED.items()},
+        **SELENE_LABELLED,
     }
     assert read.section("split", SplitConfig).labelled == counts[name]
-    sets = {21: ("voc", (505, 505)), 60: ("pascal_context", (505, 505)), 19: ("cityscapes", (512, 1024))}
+    city = ("cityscapes", (1024, 2048) if name in SELENE else (512, 1024))
+    sets = {21: ("voc", (505, 505)), 60: ("pascal_context", (505, 505)), 19: city}
     assert (dataset.kind, dataset.size) == sets[classes_of(name)]
     assert dataset.tags == ("masks" if name.endswith("tags") else None)
     if isinstance(dataset, VocConfig):
@@ -445,7 +524,7 @@ def test_cells_classify_as_the_code_of_the_s4gan_paper_does(name: str, params: C
 def test_all_images_are_unlabelled_ones_where_all_are_labelled(name: str, params: Callable[[str], Params]) -> None:
     pool = "all" if "-full" in name else "unlabelled"
     assert [learner_of(stage, params(name))[1].unlabelled_pool for stage in ("s4gan", "mlmt")] == [pool, pool]
-    assert learner_of("contrastive", params(name))[1].unlabelled_pool == "all"
+    assert {learner_of(stage, params(name))[1].unlabelled_pool for stage in ("contrastive", "selene")} == {"all"}
 
 
 @pytest.mark.parametrize("name", S4GAN)
@@ -465,12 +544,75 @@ def test_the_baseline_of_an_s4gan_cell_has_its_recipe(name: str, params: Callabl
         assert getattr(config, key) == getattr(other, key)
 
 
+# A row of the SELENE paper: semi, jigsaw; lambda_2 is the data set's.
+SELENE_ROWS = {
+    "supervised": ("none", False),
+    "jigsaw": ("none", True),
+    "mt": ("mean_teacher", False),
+    "ct": ("co_teaching", False),
+    "mt-jigsaw": ("mean_teacher", True),
+}
+LAMBDA_2 = {
+    "none": {"voc": 0},
+    "mean_teacher": {"voc": 100, "cityscapes": 100},
+    "co_teaching": {"voc": 1, "cityscapes": 5},
+}
+
+
+@pytest.mark.parametrize("name", SELENE)
+def test_cells_train_as_the_selene_paper_does(name: str, params: Callable[[str], Params]) -> None:
+    """Sections 5.2 and 5.3; on VOC lambda_2 of co-teaching is in the middle of 0.5 to 1.5."""
+    config = learner_of("selene", params(name))[1]
+    assert isinstance(config, selene.Config)
+    _, data, _, row = name.removesuffix("-v3plus").split("-", 3)
+    assert (config.semi, config.jigsaw) == SELENE_ROWS[row]
+    assert config.lambda_1 == 0.1
+    assert [config.lambda_2_at(t) for t in (0, 1)] == [LAMBDA_2[config.semi][data]] * 2  # no ramp
+    batch, crop = (16, 512) if data == "voc" else (8, 800)
+    assert (config.batch, config.unlabelled) == (batch, batch)
+    assert (config.batch_norm, config.begin_with) == ("trained", "weights")
+    scales = [0.5, 0.75, 1, 1.25, 1.5, 2]
+    assert config.views.model_dump() == {"crop": (crop, crop), "scales": scales, "flip": 0.5, "shift": 0}
+    paper = {"name": "sgd", "lr": 0.02, "momentum": 0.9, "schedule": "poly", "power": 0.9}
+    rest = {"weight_decay": 1e-4, "decay_norms": False, "clip": 5.0}
+    rates = {} if name.endswith("v3plus") else {"*gate.": 2.5}
+    assert config.optimiser == OptimiserConfig.model_validate({**paper, **rest, "rates": rates})
+    assert (config.decay, config.shuffled, config.publish, config.budget) == (0.99, 1, "student", None)
+    assert config.ohem == (None if data == "voc" else selene.OhemConfig(threshold=0.7, kept=50_000))
+    assert config.weight_c is None
+
+
+@pytest.mark.parametrize("name", SELENE)
+def test_a_selene_cell_is_trained_for_as_many_epochs_as_the_code_that_it_builds_on(
+    name: str, params: Callable[[str], Params]
+) -> None:
+    """An epoch is as many steps as the unlabelled images fill batches; that of labels alone has as many."""
+    _, data, share, _ = name.split("-", 3)
+    labelled, epochs = SELENE_SHARES[data][share]
+    images, batch = (10582, 16) if data == "voc" else (2975, 8)
+    steps = epochs * ((images - labelled) // batch)
+    assert [learner_of(stage, params(name))[1].steps for stage in ("selene", "supervised")] == [steps, steps]
+
+
+@pytest.mark.parametrize("name", SELENE)
+def test_the_baseline_of_a_selene_cell_has_its_recipe(name: str, params: Callable[[str], Params]) -> None:
+    config, other = (learner_of(stage, params(name))[1] for stage in ("supervised", "selene"))
+    for key in ("steps", "batch", "optimiser", "views", "batch_norm", "begin_with", "weight_c"):
+        assert getattr(config, key) == getattr(other, key)
+
+
+@pytest.mark.parametrize("name", SELENE)
+def test_the_cost_of_a_selene_cell_is_told_at_the_size_of_figure_6(name: str, params: Callable[[str], Params]) -> None:
+    resolution = params(name).section("evaluate", EvaluateConfig).resolution
+    assert resolution == ((512, 512) if "voc" in name else (1024, 2048))
+
+
 @pytest.mark.parametrize("name", cells())
 def test_a_cell_is_pleasant_to_read(name: str) -> None:
     """Comments stay, rates are decimals, null is a word, each section stands apart, and no key is without a value."""
     lines = text(name).splitlines()
     paper = name.split("-")[0]
-    rate = {"contrastive": "0.0002", "s4gan": "0.00025", "three_stage": "0.00003"}[paper]
+    rate = {"contrastive": "0.0002", "s4gan": "0.00025", "selene": "0.02", "three_stage": "0.00003"}[paper]
     assert lines[0].startswith(f"# {name}: presets/{paper}/")
     assert f"lr: {rate}" in text(name).split(f"\n{paper}:")[1].split("\n\n")[0]
     assert "  weight_c: null" in text(name)
@@ -490,14 +632,15 @@ def test_every_file_says_how_each_stage_trains(preset: Path) -> None:
     assert config.views == contrastive.Config.model_fields["views"].default
     assert {config.batch_norm for config in configs.values()} == {"trained"}
     assert {configs[stage].begin_with for stage in ("s4gan", "mlmt")} == {"supervised"}
-    assert configs["s4gan"].views == configs["supervised"].views
+    assert configs["selene"].begin_with == "weights"
+    assert configs["s4gan"].views == configs["selene"].views == configs["supervised"].views
 
 
 PAPERS = {"three_stage": {"three_stage"}, "auxiliary": {"auxiliary"}, "contrastive": {"contrastive"}}
-PAPERS |= {"s4gan": {"s4gan", "mlmt"}}
+PAPERS |= {"s4gan": {"s4gan", "mlmt"}, "selene": {"selene"}}
 
 
-@pytest.mark.parametrize("folder", ["three_stage", "contrastive", "s4gan"])
+@pytest.mark.parametrize("folder", ["three_stage", "contrastive", "s4gan", "selene"])
 def test_what_is_another_paper_s_says_so(folder: str) -> None:
     for path in (PRESETS / folder).glob("*.yaml"):
         if path.stem != "table":

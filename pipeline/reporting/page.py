@@ -3,11 +3,12 @@
 from pathlib import Path
 from string import Template
 
-from pipeline.reporting import comparison, curves, gallery
+from pipeline.reporting import budgets, comparison, curves, gallery
 from pipeline.reporting.markup import Html, join, swatch, tag, text
 from pipeline.reporting.pictures import confidence_scale
 from pipeline.reporting.results import Study
 from pipeline.reporting.rounds import rounds
+from pipeline.reporting.routes import drawing
 
 FOLDER = Path(__file__).parent
 
@@ -33,6 +34,8 @@ def report(study: Study) -> str:
         "evaluated": gallery.evaluated(study),
         "unlabelled": gallery.unlabelled(study),
         "rounds": rounds(study),
+        "routes": drawing(study.routes),
+        "budgets": budgets.budgets(study),
         "confidence_scale": confidence_scale(),
     }
     return template.substitute({key: text(value) for key, value in parts.items()})

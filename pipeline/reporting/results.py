@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pipeline.stores.images import Images
 from pipeline.stores.labels import Labels
 
 BASELINE = "supervised"
+ROUTES = ("layer", "level", "keep", "up", "down", "open")
 Table = dict[str, list[str]]
 
 
@@ -53,6 +55,17 @@ class History:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """One experiment with a budget: what it was asked for, a share of the cost, None without a budget; the mIoU and the
+    10^9 multiply-accumulates that an image costs in the mean, and with every gate open."""
+
+    budget: float | None
+    miou: float
+    gmacs: float
+    whole: float
+
+
+@dataclass(frozen=True)
 class Study:
     """Everything the report shows."""
 
@@ -63,6 +76,8 @@ class Study:
     chosen: Chosen | None = None
     histories: list[History] = field(default_factory=list)
     rounds: list[Labels] = field(default_factory=list)
+    routes: list[dict[str, Any]] = field(default_factory=list)  # rows of scoring/routes.py
+    trials: list[Trial] = field(default_factory=list)
 
     @property
     def baseline(self) -> Method:
@@ -135,6 +150,48 @@ def read_history(path: Path) -> History:
     return History(path.stem, step, columns)
 
 
+def read_routes(path: Path) -> list[dict[str, Any]]:
+    """The mean gates of every cell; raises ArtefactError where the file is damaged."""
+    with _understood(path):
+        columns = {name: _floats(column).tolist() for name, column in _table(path).items() if name}
+        if columns:
+            _same(list(columns), list(ROUTES), "columns")
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        if any(math.isnan(row["open"]) for row in rows):
+            raise ValueError("open: found nothing; expected a share")
+        whole = [row | {key: int(row[key]) for key in ("layer", "level")} for row in rows]
+        return [{key: None if math.isnan(value) else value for key, value in row.items()} for row in whole]
+
+
+def read_trials(path: Path, method: str, split: Split) -> list[Trial]:
+    """Those experiments of a file of `dvc exp show --csv` that have this split's seed and numbers of labelled and
+    evaluated images; by cost, equal ones once.
+
+    Raises:
+        ArtefactError: the file is damaged.
+    """
+    with _understood(path, "make sweep"):
+        table = _table(path)
+        keys = ("images", "labelled_images", "seed", "miou", "gmacs_mean", "gmacs")
+        columns = [_floats(_column(table, f"{method}.json:{key}", key)).tolist() for key in keys]
+        shares = _floats(table.get(f"{method}.budget.share", [""] * len(columns[0]))).tolist()
+        here = (len(split.test), len(split.labelled), split.seed)
+        found = {
+            Trial(None if math.isnan(share) else share, miou, cost, whole)
+            for share, *counts, miou, cost, whole in zip(shares, *columns, strict=True)
+            if tuple(counts) == here and not math.isnan(miou + cost + whole)
+        }
+    return sorted(found, key=lambda trial: (trial.gmacs, trial.miou, trial.budget or 1))
+
+
+def _column(table: Table, *endings: str) -> list[str]:
+    """The column of that name, or of a file and that name, as DVC writes it where several files have one."""
+    names = [name for ending in endings for name in table if name == ending or name.endswith(f"/{ending}")]
+    if not names:
+        raise ValueError(f"no column {endings[-1]}")
+    return table[names[0]]
+
+
 def _table(path: Path) -> Table:
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
@@ -142,7 +199,8 @@ def _table(path: Path) -> Table:
 
 
 def _floats(column: Sequence[str]) -> np.ndarray:
-    return np.array([float(value) if value else np.nan for value in column])
+    """Nothing, and what DVC writes where a file could not be read, are NaN."""
+    return np.array([float(value) if value not in ("", "!") else np.nan for value in column])
 
 
 def _same(found: object, expected: object, what: str) -> None:
@@ -151,8 +209,8 @@ def _same(found: object, expected: object, what: str) -> None:
 
 
 @contextmanager
-def _understood(path: Path) -> Iterator[None]:
+def _understood(path: Path, remake: str = "dvc repro") -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
-        raise ArtefactError(f"{path}: cannot be shown ({error}). Run 'dvc repro' to make it again.") from error
+        raise ArtefactError(f"{path}: cannot be shown ({error}). Run '{remake}' to make it again.") from error

@@ -133,7 +133,8 @@ def test_needs_nothing_from_elsewhere(page: Page) -> None:
     targets = re.findall(r'(?:src|href|srcset|action|data)="([^"]*)"', text)
     assert targets
     assert all(re.match(r"#\w+$|data:image/(png|jpeg);base64,", target) for target in targets)
-    assert not re.search(r"https?:|<script|@import|@font-face|url\(", text)
+    named = text.replace('xmlns="http://www.w3.org/2000/svg"', "")  # a name, which nothing fetches
+    assert not re.search(r"https?:|<script|@import|@font-face|url\(", named)
 
 
 def test_the_same_inputs_make_the_same_bytes_anywhere(page: Page, project: Path, tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_any_number_of_methods_and_another_baseline(page: Page, project: Path) -
         write_method(project / "metrics", name, miou=number / 10)
     text = page(*names, "supervised")
     assert "Best of the others: method8 reaches 80.0 % mIoU, supervised 50.0 %: +30.0 points." in text
-    assert text.count('role="img"') == 10 + 2
+    assert text.count('role="img"') == 10 + 3
     assert "vs method0" in page(*names)
 
 
@@ -262,3 +263,124 @@ def test_a_round_of_other_images_is_refused(page, project) -> None:
     write_labels(project / "data/first.h5", [], CLASSES)
     with pytest.raises(ArtefactError, match=r"first.h5: lacks 14 of 14 images"):
         page("supervised", options=["--rounds", "data/first.h5"])
+
+
+# ---- the ways through a routing network, and budgets
+
+ROUTES = ["--routes", "metrics/routes.csv", "--experiments", "metrics/experiments.csv"]
+WAYS = "layer,level,keep,up,down,open\n0,0,0.25,,0.75,1.0\n1,0,1.0,,,1.0\n1,1,0.5,,,0.5\n"
+HERE = {"gmacs": 0.5, "gmacs_mean": 0.25, "images": 8, "labelled_images": 2, "miou": 0.625, "seed": 7}
+BUDGET = "selene.budget.share"
+
+
+def write_experiments(path: Path, *rows: dict, prefix: str = "metrics/selene.json:") -> None:
+    """As DVC writes them: a row differs from HERE, and has no budget unless it is said."""
+    whole = [{"Experiment": "", **HERE, BUDGET: "", **row} for row in rows] or [{"Experiment": "", **HERE, BUDGET: ""}]
+    named = [{prefix + key if key in HERE else key: value for key, value in row.items()} for row in whole]
+    path.write_text(rows_csv(named) if rows else rows_csv(named).splitlines()[0] + "\n")
+
+
+@pytest.fixture
+def routed(page: Page, project: Path) -> Page:
+    """``routed({"miou": 0.7, "selene.budget.share": 0.4}, ...)`` -> the section of the page."""
+
+    def run(*rows: dict, **options: str) -> str:
+        write_experiments(project / "metrics/experiments.csv", *rows, **options)
+        (project / "metrics/routes.csv").write_text(WAYS)
+        text = page("supervised", options=ROUTES)
+        return text[text.index('<section id="routes">') : text.index('<section id="confusion">')]
+
+    return run
+
+
+def table(section: str) -> list[list[str]]:
+    """The cells of the experiments, row by row."""
+    rows = re.findall('<tr><th scope="row">.*?</tr>', section)
+    return [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+
+
+def test_ways_are_drawn(routed: Page) -> None:
+    section = routed()
+    assert "layer 0, stride 4, down: mean gate 0.75" in section
+    assert "layer 1, stride 8: used by 50.0 %" in section
+
+
+def test_experiments_with_budgets_are_a_table_by_cost(routed: Page) -> None:
+    """0.1 and 0.25 of 0.5 GMACs are 20 and 50 %."""
+    section = routed({"gmacs_mean": 0.3, "miou": 0.75}, {BUDGET: 0.6}, {BUDGET: 0.25, "gmacs_mean": 0.1, "miou": 0.5})
+    assert table(section) == [
+        ["0.25", "0.1000", "20.0", "50.0"],
+        ["0.60", "0.2500", "50.0", "62.5"],
+        ["none", "0.3000", "60.0", "75.0"],
+    ]
+    assert "make sweep" not in section
+
+
+@pytest.mark.parametrize("prefix", ["metrics/selene.json:", ""])
+def test_columns_are_read_however_dvc_names_them(routed: Page, prefix: str) -> None:
+    assert len(table(routed({BUDGET: 0.6}, prefix=prefix))) == 1
+
+
+def test_experiments_on_other_images_are_left_out(routed: Page) -> None:
+    """So are those that have not been run."""
+    others = [{"seed": 8}, {"images": 9}, {"labelled_images": 3}, {"miou": "", "seed": "", "images": ""}]
+    section = routed({BUDGET: 0.6}, *({BUDGET: 0.1, **other} for other in others))
+    assert [row[0] for row in table(section)] == ["0.60"]
+
+
+def test_an_experiment_is_shown_once(routed: Page) -> None:
+    """The working folder, the branch and the experiment may be the same; another budget is another."""
+    same = [{BUDGET: 0.6, "Experiment": name} for name in ("", "main", "rainy-day")]
+    assert sorted(row[0] for row in table(routed(*same, {BUDGET: 0.5}))) == ["0.50", "0.60"]
+
+
+def test_without_budgets_it_is_said_how_to_get_them(routed: Page) -> None:
+    """Of no experiment, of one without a budget, of one on other images."""
+    for rows in ([], [{}], [{BUDGET: 0.6, "seed": 8}]):
+        section = routed(*rows)
+        assert "<code>make sweep</code> runs some." in section
+        assert "<table" not in section
+
+
+def test_experiments_whose_metrics_are_missing_are_left_out(routed: Page) -> None:
+    """DVC writes an exclamation mark where it cannot read a file."""
+    assert len(table(routed(dict.fromkeys(HERE, "!"), {BUDGET: 0.6}))) == 1
+
+
+def test_without_them_the_section_says_so(page: Page, project: Path) -> None:
+    (project / "metrics/routes.csv").write_text(rows_csv([]))
+    for options in ([], ROUTES[:2]):
+        text = page("supervised", options=options)
+        assert "This network has no gates." in text
+        assert "make sweep" in text
+
+
+def test_names_of_experiments_are_escaped(routed: Page) -> None:
+    assert "<b>" not in routed({BUDGET: 0.6, "Experiment": "<b>bold</b>"})
+
+
+def test_ways_and_budgets_are_the_same_bytes_again(routed: Page, project: Path) -> None:
+    rows = [{BUDGET: 0.6}, {BUDGET: 0.25, "gmacs_mean": 0.1}, {BUDGET: 0.4, "gmacs_mean": 0.2}]
+    assert routed(*rows) == routed(*rows) == routed(*reversed(rows))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("routes", ".+", ""),
+        ("routes", "0.25", "much"),
+        ("routes", ",,,0.5", ""),
+        ("routes", "open", "shut"),
+        ("routes", "0.75,1.0", "0.75,"),
+        ("experiments", ".+", ""),
+        ("experiments", ":miou", ":iou"),
+        ("experiments", "0.625", "high"),
+    ],
+)
+def test_damaged_ways_and_budgets_are_named(routed, page, project, file: str, old: str, new: str) -> None:
+    routed({BUDGET: 0.6})
+    path = project / f"metrics/{file}.csv"
+    path.write_text(re.sub(old, new, path.read_text(), count=1, flags=re.DOTALL))
+    with pytest.raises(ArtefactError, match=rf"^metrics/{file}.csv: cannot be shown") as told:
+        page("supervised", options=ROUTES)
+    assert len(str(told.value).splitlines()) == 1

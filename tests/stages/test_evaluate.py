@@ -1,4 +1,4 @@
-"""``python -m stages.evaluate`` and ``stages.predict`` with a tagger: the numbers and pictures are the fusion's."""
+"""``python -m stages.evaluate`` and ``stages.predict``, with a tagger or a routing network: numbers and pictures."""
 
 import csv
 import json
@@ -12,27 +12,32 @@ import torch
 from PIL import Image
 
 from pipeline.core.errors import ConfigError, UserError
-from pipeline.nets import tagger
+from pipeline.nets import routing, tagger
 from pipeline.nets.dsnet import Config
 from pipeline.nets.fusion import FusedPredictor
 from pipeline.nets.predict import Predictor
 from pipeline.nets.published import Header, build, save_model
+from pipeline.nets.routing import encoder_of
+from pipeline.reporting.results import read_routes
 from pipeline.stores.images import Images
 from stages import evaluate, predict
 
 SMALL = Config(width=0.25, blocks=[1, 1, 1, 1])
 TAGGER = tagger.Config(network=SMALL.model_dump())
+GATED = routing.Config(layers=3, channels=4)
 CLASSES = ["sky", "road", "car"]
 SIZE = (32, 48)
 ROLES = ["train", "validation", "test"]
 FUSED = ("--tagger", "tagger.safetensors")
+ROUTED = ("--model", "gated.safetensors", "--routes", "ways/routes.csv")
 
 
 @pytest.fixture
-def project(tmp_path: Path, image_store, write_params, monkeypatch) -> Iterator[Callable[..., Path]]:
-    """``project(fusion="rule: pixels", validation=2)``: params, stores and both models in the working folder.
+def project(tmp_path: Path, image_store, image_rows, write_params, monkeypatch) -> Iterator[Callable[..., Path]]:
+    """``project(fusion="rule: pixels", validation=2)``: params, stores and the models in the working folder.
 
-    The tagger says that every image has sky and car, and no road.
+    The tagger says that every image has sky and car, and no road. Images are of four contrasts, and differ in the gates
+    that they open.
     """
     monkeypatch.chdir(tmp_path)
 
@@ -42,18 +47,23 @@ def project(tmp_path: Path, image_store, write_params, monkeypatch) -> Iterator[
         if bias:
             net.classify.weight.data.zero_()
             net.classify.bias.data = torch.tensor(bias)
+        for cell in encoder_of(net).cells() if encoder_of(net) else []:
+            cell.gate.decide.weight.data.normal_(0, 30)
+            cell.gate.decide.bias.data.normal_(0, 1)
         header = Header(section.model_dump(), CLASSES, [[0, 0, 0]] * 3, [0.5] * 3, [0.2] * 3, list(SIZE), {}, {})
         save_model(tmp_path / f"{name}.safetensors", net, header)
 
-    def make(fusion: str = "tau: 0.2", validation: int = 3) -> Path:
-        store = image_store(train=2, validation=validation, test=4, size=SIZE)
-        write_params(f"seed: 3\nevaluate: {{}}\nfusion: {{{fusion}}}\nruntime: {{device: cpu, threads: 1}}\n")
+    def make(fusion: str = "tau: 0.2", validation: int = 3, scoring: str = "") -> Path:
+        rows = image_rows(train=2, validation=validation, test=4, size=SIZE)
+        store = image_store(rows=[(*row[:2], row[2] // (1 + number % 4), row[3]) for number, row in enumerate(rows)])
+        write_params(f"seed: 3\nevaluate: {{{scoring}}}\nfusion: {{{fusion}}}\nruntime: {{device: cpu, threads: 1}}\n")
         with Images(store) as images:
             by_role = {role: [i for i, r in zip(images.ids, images.roles, strict=True) if r == role] for role in ROLES}
         split = {"schema": "fewmask-split", "schema_version": 1, "seed": 3, "evaluated": "test", "warnings": []}
         split |= {"labelled": by_role["train"], "unlabelled": []}
         (tmp_path / "split.json").write_text(json.dumps(split | {role: by_role[role] for role in ROLES[1:]}))
         publish("net", SMALL)
+        publish("gated", GATED)
         publish("tagger", TAGGER, [9.0, -9.0, 9.0])
         return tmp_path
 
@@ -168,3 +178,41 @@ def test_a_tagger_that_makes_no_sense_is_one_sentence(project, monkeypatch, word
     project()
     with pytest.raises(UserError, match=match):
         run(monkeypatch, predict, "--model", "net.safetensors", "--images", "photos", "--out", "masks", *words)
+
+
+def test_the_ways_of_a_routing_network_are_written_and_drawn(project, monkeypatch) -> None:
+    """Mean gates of the evaluated images, as the report reads them; their cost is told without it, too."""
+    folder = project()
+    metrics = scored(monkeypatch, "routed", *ROUTED)
+    assert metrics["gmacs_min"] < metrics["gmacs_mean"] < metrics["gmacs_max"] <= metrics["gmacs"]
+    predictor = Predictor(folder / "gated.safetensors")
+    with Images(folder / "images.h5") as images, torch.no_grad():
+        x = predictor.normalise(torch.from_numpy(images.stack(images.ids[5:])))
+        gates = predictor.model.net.features(x)[-1].gates
+    table = read_routes(Path("ways/routes.csv"))
+    assert [row["keep"] for row in table] == pytest.approx(gates[..., 0].mean(0).tolist(), abs=1e-5)
+    assert [row["open"] for row in table] == (gates > 0).any(2).float().mean(0).tolist()
+    picture = Path("ways/routes.svg").read_text()
+    assert picture.count("<line") == 2 + 2 + 3 + 2 + 3 + 3
+    assert scored(monkeypatch, "alone", *ROUTED[:2]) == metrics
+    assert not list(Path("alone").glob("routes*"))
+
+
+def test_a_network_without_gates_has_no_ways(project, monkeypatch) -> None:
+    project()
+    metrics = scored(monkeypatch, "plain", *ROUTED, "--model", "net.safetensors")
+    assert len({metrics[key] for key in ("gmacs_min", "gmacs_mean", "gmacs_max", "gmacs")}) == 1
+    assert read_routes(Path("ways/routes.csv")) == []
+    assert "This network has no gates." in Path("ways/routes.svg").read_text()
+
+
+def test_the_resolution_changes_what_an_image_costs_and_nothing_else(project, monkeypatch) -> None:
+    """Four times the pixels of the working size, padded to 32 x 64, and less of them at the border."""
+    project()
+    before = scored(monkeypatch, "before", *ROUTED)
+    written = {path.name: path.read_bytes() for folder in ("before", "ways") for path in Path(folder).iterdir()}
+    project(scoring="resolution: [64, 128]")
+    after = scored(monkeypatch, "after", *ROUTED)
+    assert {key for key in after if after[key] != before[key]} == {"gmacs", "gmacs_min", "gmacs_mean", "gmacs_max"}
+    assert 4 < after["gmacs"] / before["gmacs"] < 4.2
+    assert {path.name: path.read_bytes() for folder in ("after", "ways") for path in Path(folder).iterdir()} == written
