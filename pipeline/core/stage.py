@@ -64,7 +64,7 @@ class Run:
     @contextmanager
     def publishing(self, path: Path) -> Iterator[Path]:
         """A temporary path that becomes ``path`` when the block ends well and nothing changed meanwhile."""
-        _check_paths(path, self.inputs)
+        check_paths(path, self.inputs)
         for litter in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
             litter.unlink()  # of a run that was killed: this one is the only writer
         with published(path) as aside:
@@ -96,7 +96,7 @@ def stage(
         DataError: an input is missing.
         BusyError: another process is making ``out`` or the same result.
     """
-    _check_paths(out, inputs)
+    check_paths(out, inputs)
     before = _state(params, tuple(keys), tuple(inputs), _code())
     contents = [sha256(path) for path in inputs]  # not their names or times: equal work has an equal fingerprint
     fingerprint = _digest({**before, "inputs": contents, "out": out.name, "conditions": conditions})
@@ -114,7 +114,12 @@ def stage(
                 scratch.rmdir()
 
 
-def _check_paths(out: Path, inputs: Sequence[Path]) -> None:
+def check_paths(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse an output that is a folder or an input, and inputs that are not there.
+
+    Raises:
+        ConfigError, DataError: with the path.
+    """
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; expected a file name to write.")
     for path in inputs:
