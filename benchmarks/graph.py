@@ -20,6 +20,8 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 
+from pipeline.learning.graph import nodes as graph_nodes
+
 ROOT = Path(__file__).resolve().parents[1]
 RUNNING: set["subprocess.Popen[bytes]"] = set()
 STOPPING = threading.Event()
@@ -27,18 +29,20 @@ STOPPING = threading.Event()
 
 @cache
 def nodes() -> dict[str, dict[str, Any]]:
-    """Stage name -> {cmd, deps, outs}, `foreach` and the few ${} that dvc.yaml uses resolved."""
-    from dvc.repo import Repo
-
-    index = Repo(str(ROOT)).index
+    """Stage name -> {cmd, deps, outs}; what dvc.yaml takes from params.yaml, names of code, is left as it is."""
+    kinds = ("outs", "metrics", "plots")
     return {
-        stage.addressing: {
-            "cmd": stage.cmd,
-            "deps": [str(dep.def_path) for dep in stage.deps],
-            "outs": [str(out.def_path) for out in stage.outs],
+        name: {
+            "cmd": node["cmd"],
+            "deps": node.get("deps", []),
+            "outs": [
+                path
+                for kind in kinds
+                for out in node.get(kind, [])
+                for path in (out if isinstance(out, dict) else [out])
+            ],
         }
-        for stage in index.stages
-        if stage.cmd
+        for name, node in graph_nodes(ROOT / "dvc.yaml").items()
     }
 
 
@@ -98,7 +102,8 @@ def step(folder: Path, name: str, command: str) -> None:
     if mark.exists():
         return
     begin = time.monotonic()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(folder.resolve())}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "DVC_ROOT": str(folder.resolve())}
     line = [sys.executable if word == "python" else word for word in shlex.split(command)]
     with (
         (folder / "log.txt").open("a") as log,

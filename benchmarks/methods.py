@@ -89,6 +89,21 @@ FUSED = {
     "full + mlmt": fused("mlmt"),
     "full + tags": fused("tags"),
 }
+DEEPLAB = (  # as many multiply-accumulates as the routing network of the streets
+    "selene.network={name: deeplabv3plus, encoder: 'timm:mobilenetv2_050', output_stride: 16, deep_stages: drop, "
+    "aspp_rates: [2, 4, 6], aspp_channels: 32, low_channels: 12, decoder_channels: 32}"
+)
+PLAIN = ("selene.semi=none", "selene.jigsaw=false")
+SELENE = {  # Table 4, then Tables 2 and 3, then budgets
+    "supervised": PLAIN,
+    "jigsaw": ("selene.semi=none",),
+    "mean teacher": ("selene.jigsaw=false",),
+    "full": (),
+    "co-teaching": ("selene.semi=co_teaching", "selene.jigsaw=false", "selene.lambda_2=1"),
+    "deeplabv3plus": (*PLAIN, DEEPLAB),
+    "deeplabv3plus, full": (DEEPLAB,),
+    **{f"budget {share}": (f"selene.budget.share={share}",) for share in (0.3, 0.4, 0.6, 0.8)},
+}
 METHODS = {
     "three_stage": Method(
         base="full",
@@ -112,5 +127,12 @@ METHODS = {
         | FUSED,
         default=("supervised", *S4GAN, *FUSED),
         against=("supervised", "ce"),
+    ),
+    "selene": Method(
+        base="shared",
+        shared=("prepare", "split", "supervised"),
+        parts={"shared": Part()} | {name: Part(settings, {"": ("selene",)}) for name, settings in SELENE.items()},
+        default=tuple(SELENE)[:4],
+        against=("supervised",),
     ),
 }
