@@ -102,7 +102,7 @@ SELENE = {  # Table 4, then Tables 2 and 3, then budgets
     "co-teaching": ("selene.semi=co_teaching", "selene.jigsaw=false", "selene.lambda_2=1"),
     "deeplabv3plus": (*PLAIN, DEEPLAB),
     "deeplabv3plus, full": (DEEPLAB,),
-    **{f"budget {share}": (f"selene.budget.share={share}",) for share in (0.3, 0.4, 0.6, 0.8)},
+    **{f"budget {share}": (f"selene.budget.share={share}",) for share in (0.4, 0.55, 0.7, 0.85)},
 }
 METHODS = {
     "three_stage": Method(

@@ -1,7 +1,7 @@
 """Presets out of tables: every cell of a paper's results is a whole params file."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
 from math import ceil
@@ -62,6 +62,14 @@ def tree(name: str) -> dict[str, Any]:
     """A cell's params as plain values."""
     loaded: dict[str, Any] = YAML(typ="safe").load(text(name))
     return loaded
+
+
+@pytest.fixture(autouse=True, scope="module")
+def uncounted() -> Iterator[None]:
+    """No cell has a budget, and to count what a routing network costs takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selene, "_costs", lambda net, config: None)
+        yield
 
 
 @pytest.fixture(scope="module")
