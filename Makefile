@@ -10,13 +10,15 @@ demo: .venv/installed
 	dvc repro
 	@echo "open metrics/report.html"
 
-# One training of the routing network for each budget, as a queue of DVC experiments; the curve is in the report. Commit
-# first: an experiment begins with what git holds.
+# One training of the routing network for each budget, as a queue of DVC experiments, with whatever else is queued; the
+# curve is in the report. Commit first: an experiment begins with what git holds.
 BUDGETS ?= 0.4,0.55,0.7,0.85
+SHOWN := Experiment|.*budget.share|.*miou|.*gmacs.*|.*images|.*seed
 sweep: .venv/installed
-	dvc exp run --queue -S '+selene.budget.share=$(BUDGETS)' evaluate@selene
+	dvc exp run --queue -S '++selene.budget.share=$(BUDGETS)' evaluate@selene
 	dvc exp run --run-all
-	dvc exp show --csv --drop '.*' --keep 'Experiment|.*budget.share|.*miou|.*gmacs.*|.*images|.*seed' > metrics/experiments.csv
+	dvc exp show --csv --drop '.*' --keep '$(SHOWN)' > .dvc/tmp/experiments.csv
+	mv .dvc/tmp/experiments.csv metrics/experiments.csv
 	dvc repro report
 
 # Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow'); many short processes share the cores.

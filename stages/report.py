@@ -28,6 +28,7 @@ from pipeline.stores.images import Images
 from pipeline.stores.labels import Labels
 
 KEYS = ()
+SEARCHED = "selene"  # whose network budgets make cheaper
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -62,7 +63,8 @@ def study(args: argparse.Namespace, images: Images, labels: Labels | None, round
     chosen = read_chosen(args.selection, args.metrics_folder, images.class_names) if args.selection else None
     histories = [read_history(path) for path in args.history]
     routes = read_routes(args.routes) if args.routes else []
-    trials = read_trials(args.experiments, "selene", split) if args.experiments else []
+    searched = next((method for method in methods if method.name == SEARCHED), None)
+    trials = read_trials(args.experiments, searched, split) if args.experiments and searched else []
     return Study(images, split, methods, labels, chosen, histories, rounds, routes, trials)
 
 

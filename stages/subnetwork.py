@@ -21,6 +21,7 @@ from pipeline.core.progress import Progress, say
 from pipeline.core.runtime import start
 from pipeline.core.stage import check_paths, run_command
 from pipeline.datasets.split import Split
+from pipeline.nets.cells import CLOSED
 from pipeline.nets.cost import gmacs
 from pipeline.nets.predict import BATCH, Predictor
 from pipeline.nets.published import save_model
@@ -35,7 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="such as models/selene.safetensors")
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
-    parser.add_argument("--below", type=float, default=0.1, help="a path whose mean gate is lower is left out; 0.1")
+    parser.add_argument("--below", type=float, default=0.01, help="a path whose mean gate is lower is left out; 0.01")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--params", type=Path, help="take device and threads from its section runtime")
     return parser
@@ -43,8 +44,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = arguments().parse_args()
-    if not 0 < args.below <= 1:
-        raise ConfigError(f"--below: found {args.below}; expected a gate, above 0 and up to 1.")
+    if not CLOSED < args.below <= 1:
+        raise ConfigError(
+            f"--below: found {args.below}; expected a gate that is not closed, above {CLOSED} and up to 1."
+        )
     check_paths(args.out, [args.model, args.images, args.split])
     _, device = start(Params(args.params) if args.params else None)
     predictor = Predictor(args.model, device=device)

@@ -12,6 +12,7 @@ from pipeline.core.errors import ConfigError, UserError
 from pipeline.core.params import Params, Seed
 from pipeline.core.progress import say, warn
 from pipeline.core.runtime import Runtime, choose_device
+from pipeline.datasets.opening import open_source
 from pipeline.datasets.sources import DatasetConfig
 from pipeline.datasets.split import Catalogue, SplitConfig, divide
 from pipeline.labelling.filter import FilterConfig, minimum_codes
@@ -101,10 +102,19 @@ def _try_learner(params: Params, words: list[str]) -> None:
     if encoder is not None:
         _check_weights(f"{_after(words, '--section')[-1]}.encoder", encoder.weights)
         config = config.model_copy(update={"encoder": encoder.model_copy(update={"weights": None})})
-    scale = Normalise(*IMAGENET)
-    task = Task(["a", "b"], fresh.model_dump(mode="json"), lambda: build(fresh, 2), scale, build(fresh, 2))
+    scale, names = Normalise(*IMAGENET), _class_names(params)
+    new = lambda: build(fresh, len(names))  # noqa: E731
+    task = Task(names, fresh.model_dump(mode="json"), new, scale, new())
     for player, module in kind(config, task).players().items():
         make_optimiser(module, config.optimiser_of(player))
+
+
+def _class_names(params: Params) -> list[str]:
+    """Those of the data set; two of no data set, where it cannot be opened, of which others tell."""
+    try:
+        return list(open_source(params.section("dataset", DatasetConfig)).classes)
+    except UserError:
+        return ["a", "b"]
 
 
 def _check_root(params: Params, key: str) -> None:

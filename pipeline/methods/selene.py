@@ -12,6 +12,7 @@ Choices, where the paper is silent or misprinted (docs/methods/selene.md has the
 """
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Any, Literal, Self
 
 import torch
@@ -29,7 +30,7 @@ from pipeline.nets.pretext import Solver
 from pipeline.nets.routes import Costs, costs_of
 from pipeline.nets.routing import encoder_of
 from pipeline.nets.segnet import Features, Levels, SegNet, maps_of
-from pipeline.views.jigsaw import TABLE, Puzzles, draw_puzzles, shuffled
+from pipeline.views.jigsaw import TABLE, Puzzles, draw_puzzles, reordered
 
 LAMBDA_2 = {"none": 0.0, "mean_teacher": 100.0, "co_teaching": 5.0}  # the paper's; on VOC 0.5 to 1.5 for co-teaching
 NOMINAL = (512, 512)  # where views are whole images: shares of cost hardly depend on the size
@@ -111,6 +112,9 @@ class Selene(Learner):
         self.config, self.task = config, task
         self.net = self._new()
         self.peer = self._new() if config.semi == "co_teaching" else None
+        if self.peer is not None and _equal(_net(self.net), _net(self.peer)):
+            found = "network.weights: fills the whole network, so that both peers would begin alike"
+            raise ConfigError(f"{found}; expected weights of its row of blocks alone, or null. Change it.")
         self.teacher = Ema(_net(self.net), config.batch_norm) if config.semi == "mean_teacher" else None
         self.costs = _costs(_net(self.net), config)
         self.register_buffer("weights", torch.ones(len(task.class_names)))
@@ -134,7 +138,7 @@ class Selene(Learner):
         for name in self.players():
             terms = {"sup": self._supervised(logits[name][: len(y)], y)}  # (1), (7)
             if puzzles is not None:
-                terms["jig"] = F.cross_entropy(self._solved(name, features[name]), puzzles.classes)
+                terms["jig"] = self._puzzled(name, features[name], puzzles.classes, len(y))
             if self.teacher is not None:
                 p_t = self.teacher(x).float().softmax(1)
                 terms["mt"] = F.mse_loss(logits[name].float().softmax(1), p_t)  # (3)
@@ -150,20 +154,22 @@ class Selene(Learner):
         """The images that are looked at, labelled ones first, the masks of these, and the puzzles they were made."""
         if self.config.semi == "none" and not self.config.jigsaw:
             return batch.x_l, batch.y_l, None
-        x = torch.cat([batch.x_l, batch.x_u])
+        x = torch.cat([batch.x_l, batch.x_u]) if len(batch.x_u) else batch.x_l
         if not self.config.jigsaw:
             return x, batch.y_l, None
         puzzles = draw_puzzles(len(x), self.config.shuffled, x.device)
-        return puzzles(x), shuffled(batch.y_l, puzzles.orders[: len(batch.y_l)]), puzzles
+        return puzzles(x), reordered(batch.y_l, puzzles.orders[: len(batch.y_l)]), puzzles
 
     def _logits(self, name: str, features: Features, x: Tensor) -> Tensor:
         net = _net(self.players()[name])
         return net.enlarged(net.head(features), x.shape[2:])
 
-    def _solved(self, name: str, features: Features) -> Tensor:
+    def _puzzled(self, name: str, features: Features, classes: Tensor, labelled: int) -> Tensor:
+        """The pretext loss of section 3.1: the mean over labelled images plus that over any others."""
         solver = self.players()[name]
         assert isinstance(solver, Solver)
-        return solver.top_down(maps_of(features[-1])).float()
+        each = F.cross_entropy(solver.top_down(maps_of(features[-1])).float(), classes, reduction="none")
+        return torch.stack([part.mean() for part in each.split([labelled, len(each) - labelled]) if len(part)]).sum()
 
     def _supervised(self, logits: Tensor, y: Tensor) -> Tensor:
         ohem = self.config.ohem
@@ -210,6 +216,12 @@ def _net(player: nn.Module) -> SegNet:
     return net
 
 
+def _equal(net: nn.Module, other: nn.Module) -> bool:
+    """Whether all parameters are; on no device nobody can tell."""
+    pairs = zip(net.parameters(), other.parameters(), strict=True)
+    return all(not one.is_meta and torch.equal(one, two) for one, two in pairs)
+
+
 def _named(terms: dict[str, Tensor], suffix: str) -> dict[str, Tensor]:
     return {name + suffix: term.detach() for name, term in terms.items()}
 
@@ -227,15 +239,16 @@ def _costs(net: SegNet, config: Config) -> Costs | None:
     Raises:
         ConfigError: a budget for another network, or one below what always runs.
     """
-    if encoder_of(net) is None:
-        if config.budget is not None:
-            raise ConfigError("budget: the network has no gates to close; expected routing. Name it, or remove budget.")
+    encoder = encoder_of(net)
+    if config.budget is not None and (encoder is None or encoder.fixed):
+        raise ConfigError("budget: the network has no gates to close; expected routing without paths. Remove budget.")
+    if encoder is None:
         return None
     costs = costs_of(net, config.views.crop or NOMINAL)
     least = costs.always / costs.whole
     if config.budget is not None and config.budget.share < least:
         raise ConfigError(
             f"budget.share: found {config.budget.share}; stem, gates and decoder always run and are {least:.3f} of the "
-            f"cost with every gate open. Set a share above {least:.3f}."
+            f"cost with every gate open. Set a share of {ceil(1000 * least) / 1000} or more."
         )
     return costs

@@ -98,7 +98,7 @@ class Encoder(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.stem = Stem(config.channels)
-        fixed = config.paths is not None
+        self.fixed = fixed = config.paths is not None
         self.layers = nn.ModuleList(
             nn.ModuleList(
                 Cell(config.channels * 2**i, paths, fixed, config.small_gates) for i, paths in enumerate(layer)

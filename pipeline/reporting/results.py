@@ -159,13 +159,17 @@ def read_routes(path: Path) -> list[dict[str, Any]]:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         if any(math.isnan(row["open"]) for row in rows):
             raise ValueError("open: found nothing; expected a share")
+        if any(not (0 <= row["layer"] < 1000 and 0 <= row["level"] < 10) for row in rows):
+            raise ValueError("layer or level: expected numbers of cells")
+        if any(value < 0 or value > 1 for row in rows for key, value in row.items() if key not in ("layer", "level")):
+            raise ValueError("gates: expected numbers in 0..1")
         whole = [row | {key: int(row[key]) for key in ("layer", "level")} for row in rows]
         return [{key: None if math.isnan(value) else value for key, value in row.items()} for row in whole]
 
 
-def read_trials(path: Path, method: str, split: Split) -> list[Trial]:
+def read_trials(path: Path, method: Method, split: Split) -> list[Trial]:
     """Those experiments of a file of `dvc exp show --csv` that have this split's seed and numbers of labelled and
-    evaluated images; by cost, equal ones once.
+    evaluated images, and a network that costs as much as the method's; by cost, equal ones once.
 
     Raises:
         ArtefactError: the file is damaged.
@@ -173,15 +177,20 @@ def read_trials(path: Path, method: str, split: Split) -> list[Trial]:
     with _understood(path, "make sweep"):
         table = _table(path)
         keys = ("images", "labelled_images", "seed", "miou", "gmacs_mean", "gmacs")
-        columns = [_floats(_column(table, f"{method}.json:{key}", key)).tolist() for key in keys]
-        shares = _floats(table.get(f"{method}.budget.share", [""] * len(columns[0]))).tolist()
+        columns = [_floats(_column(table, f"{method.name}.json:{key}", key)).tolist() for key in keys]
+        named = [name for name in table if name.endswith(f"{method.name}.budget.share")]
+        shares = _floats(table[named[0]] if named else [""] * len(columns[0])).tolist()
         here = (len(split.test), len(split.labelled), split.seed)
         found = {
             Trial(None if math.isnan(share) else share, miou, cost, whole)
             for share, *counts, miou, cost, whole in zip(shares, *columns, strict=True)
-            if tuple(counts) == here and not math.isnan(miou + cost + whole)
+            if tuple(counts) == here and math.isfinite(miou + cost) and 0 < cost <= whole and _costs(whole, method)
         }
     return sorted(found, key=lambda trial: (trial.gmacs, trial.miou, trial.budget or 1))
+
+
+def _costs(whole: float, method: Method) -> bool:
+    return math.isclose(whole, method.metrics["gmacs"], rel_tol=1e-3)
 
 
 def _column(table: Table, *endings: str) -> list[str]:
@@ -194,7 +203,10 @@ def _column(table: Table, *endings: str) -> list[str]:
 
 def _table(path: Path) -> Table:
     with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
+        lines = list(csv.reader(file))
+    if not lines:
+        raise ValueError("it is empty")
+    header, *rows = lines
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
@@ -212,5 +224,5 @@ def _same(found: object, expected: object, what: str) -> None:
 def _understood(path: Path, remake: str = "dvc repro") -> Iterator[None]:
     try:
         yield
-    except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, OSError) as error:
         raise ArtefactError(f"{path}: cannot be shown ({error}). Run '{remake}' to make it again.") from error

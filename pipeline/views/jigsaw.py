@@ -40,11 +40,11 @@ class Puzzles(NamedTuple):
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Images (B, C, H, W) or maps (B, H, W) of any type, their tiles in the puzzles' orders."""
-        return shuffled(maps, self.orders)
+        return reordered(maps, self.orders)
 
     def undo(self, maps: Tensor) -> Tensor:
         """The inverse."""
-        return shuffled(maps, self.orders.argsort(1))
+        return reordered(maps, self.orders.argsort(1))
 
 
 def draw_puzzles(count: int, probability: float = 1.0, device: torch.device | str = "cpu") -> Puzzles:
@@ -57,7 +57,7 @@ def draw_puzzles(count: int, probability: float = 1.0, device: torch.device | st
     return Puzzles(TABLE[classes].to(device, non_blocking=True), classes.to(device, non_blocking=True))
 
 
-def shuffled(maps: Tensor, orders: Tensor) -> Tensor:
+def reordered(maps: Tensor, orders: Tensor) -> Tensor:
     """Maps (B, ..., H, W) with tile i of the grid taken from place orders[:, i], (B, 9) int64."""
     height, width = (side // GRID for side in maps.shape[-2:])
     square = maps[..., : GRID * height, : GRID * width]

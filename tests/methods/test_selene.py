@@ -1,5 +1,6 @@
 """SELENE: the rows of its tables, its terms by hand, who sees and moves what, and the budget."""
 
+import copy
 import math
 
 import pytest
@@ -157,15 +158,23 @@ def test_the_peers_terms_are_means_over_labelled_and_unlabelled_images(batch):
     assert second.terms["sup_peer"].item() == pytest.approx(cross_entropy(s_b[:2], batch.y_l).item(), rel=1e-5)
 
 
-def test_the_puzzles_term_is_of_all_images(batch):
+def test_the_puzzles_term_is_the_mean_over_labelled_images_and_that_over_others(batch):
     made, again = (of("mean teacher and jigsaw") for _ in range(2))
     torch.manual_seed(3)
     update = next(made.step(batch, 0.0))
     torch.manual_seed(3)
     puzzles = draw_puzzles(5)
     maps = again.net.net.features(puzzles(torch.cat([batch.x_l, batch.x_u])))[-1]
-    expected = F.cross_entropy(again.net.top_down([maps]), puzzles.classes)
+    each = F.cross_entropy(again.net.top_down([maps]), puzzles.classes, reduction="none")
+    expected = each[:2].mean() + each[2:].mean()
     assert update.terms["jig"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_without_unlabelled_images_puzzles_are_of_labelled_ones(batch):
+    """Whatever the size of no images."""
+    made = of("jigsaw", unlabelled=0)
+    alone = Batch(batch.x_l, batch.y_l, batch.x_u[:0, :, :16])
+    assert next(made.step(alone, 0.0)).terms["jig"] > 0
 
 
 def test_the_supervised_loss_may_be_of_hard_pixels(batch):
@@ -262,6 +271,15 @@ def test_the_teacher_begins_as_the_student_and_follows_after_its_step(batch):
             parameter.data += 1
     for after, start in zip(teacher, before, strict=True):
         torch.testing.assert_close(after, start + 0.01)
+
+
+def test_peers_that_would_begin_alike_are_refused():
+    """As where network.weights is a whole published model."""
+    net = build(NETWORKS["dsnet"], 3)
+    task = Task(["a", "b", "c"], {}, lambda: copy.deepcopy(net), Normalise(*IMAGENET))
+    config = Config.model_validate({**RAW, "semi": "co_teaching"})
+    with pytest.raises(ConfigError, match="both peers would begin alike; expected weights of its row of blocks alone"):
+        Selene(config, task)
 
 
 def test_peers_begin_different():

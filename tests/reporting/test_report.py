@@ -284,10 +284,12 @@ def write_experiments(path: Path, *rows: dict, prefix: str = "metrics/selene.jso
 def routed(page: Page, project: Path) -> Page:
     """``routed({"miou": 0.7, "selene.budget.share": 0.4}, ...)`` -> the section of the page."""
 
+    write_method(project / "metrics", "selene")
+
     def run(*rows: dict, **options: str) -> str:
         write_experiments(project / "metrics/experiments.csv", *rows, **options)
         (project / "metrics/routes.csv").write_text(WAYS)
-        text = page("supervised", options=ROUTES)
+        text = page("supervised", "selene", options=ROUTES)
         return text[text.index('<section id="routes">') : text.index('<section id="confusion">')]
 
     return run
@@ -323,7 +325,13 @@ def test_columns_are_read_however_dvc_names_them(routed: Page, prefix: str) -> N
 
 def test_experiments_on_other_images_are_left_out(routed: Page) -> None:
     """So are those that have not been run."""
-    others = [{"seed": 8}, {"images": 9}, {"labelled_images": 3}, {"miou": "", "seed": "", "images": ""}]
+    others = [
+        {"seed": 8},
+        {"images": 9},
+        {"labelled_images": 3},
+        {"gmacs": 0.75},
+        {"miou": "", "seed": "", "images": ""},
+    ]
     section = routed({BUDGET: 0.6}, *({BUDGET: 0.1, **other} for other in others))
     assert [row[0] for row in table(section)] == ["0.60"]
 
@@ -382,5 +390,5 @@ def test_damaged_ways_and_budgets_are_named(routed, page, project, file: str, ol
     path = project / f"metrics/{file}.csv"
     path.write_text(re.sub(old, new, path.read_text(), count=1, flags=re.DOTALL))
     with pytest.raises(ArtefactError, match=rf"^metrics/{file}.csv: cannot be shown") as told:
-        page("supervised", options=ROUTES)
+        page("supervised", "selene", options=ROUTES)
     assert len(str(told.value).splitlines()) == 1

@@ -162,7 +162,7 @@ def test_training_images_alone_are_looked_at(export, edited) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"below": 0}, r"^--below: found 0\.0; expected a gate, above 0 and up to 1\.$"),
+        ({"below": 0}, r"^--below: found 0\.0; expected a gate that is not closed, above 0\.0001 and up to 1\.$"),
         ({"below": 2}, r"^--below: found 2\.0; expected a gate"),
         ({"below": "nan"}, "^--below: found nan; expected a gate"),
         ({"below": 1}, r"^--below: found 1\.0, and no mean gate is as high \(0\.\d\d at most\); expected less"),

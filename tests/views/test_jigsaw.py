@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.views.jigsaw import TABLE, Puzzles, draw_puzzles, shuffled
+from pipeline.views.jigsaw import TABLE, Puzzles, draw_puzzles, reordered
 
 
 def puzzles(*classes: int) -> Puzzles:
@@ -48,7 +48,7 @@ def test_a_worked_puzzle():
     order = torch.tensor([[8, 0, 1, 2, 3, 4, 5, 6, 7]])
     image = torch.arange(1, 10).repeat_interleave(2).view(1, 3, 6)
     expected = [[9, 9, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5], [6, 6, 7, 7, 8, 8]]
-    assert shuffled(image, order)[0].tolist() == expected
+    assert reordered(image, order)[0].tolist() == expected
 
 
 def test_tiles_move_whole_and_each_image_has_its_own_order():
