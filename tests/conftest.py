@@ -142,3 +142,8 @@ def run_stage(stage_command: Callable[..., subprocess.Popen[str]]) -> Callable[.
         return Outcome(process.returncode, out, err)
 
     return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole graph takes longest: it begins first, beside the rest."""
+    items.sort(key=lambda item: "test_end_to_end" not in item.nodeid)
