@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.reporting.charts import Line, line_chart
+from pipeline.reporting.charts import Line, frame_of, line_chart
 from pipeline.reporting.markup import Html, join, number, percent, tag
 from pipeline.reporting.results import Study, Trial
 
@@ -16,7 +16,8 @@ def budgets(study: Study) -> Html:
         return tag("p", "No experiments with budgets on these images; ", command, " runs some.", class_="muted")
     x, y = (np.array([getattr(trial, key) for trial in study.trials]) for key in ("gmacs", "miou"))
     labels = ("mIoU against cost", "mean GMACs of an image", "mIoU")
-    chart = line_chart([Line(x, y, "s1 strong"), *_dots(x, y)], labels, SIZE)
+    line = Line(x, y, "s1 strong")
+    chart = line_chart([line], labels, SIZE, _dots(line))
     heads = (tag("th", name, scope="col") for name in ("budget", "mean GMACs", "of all gates open, %", "mIoU, %"))
     table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *map(_row, study.trials)))
     caution = "One training a budget, one seed: differences of a point are no evidence."
@@ -25,9 +26,11 @@ def budgets(study: Study) -> Html:
     )
 
 
-def _dots(x: np.ndarray, y: np.ndarray) -> list[Line]:
-    """A piece of one point is drawn as a dot."""
-    return [Line(x[[place]], y[[place]], "s2 strong") for place in range(len(x))]
+def _dots(line: Line) -> Html:
+    """One for each training."""
+    frame = frame_of([line], SIZE)
+    places = [(frame.across(x), frame.down(y)) for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)]
+    return join(tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3.5, class_="s1") for x, y in places)
 
 
 def _row(trial: Trial) -> Html:

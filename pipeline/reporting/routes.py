@@ -45,7 +45,7 @@ def _path(row: dict[str, Any], path: str) -> Html:
 def _cell(row: dict[str, Any]) -> Html:
     x, y = _at(int(row["layer"]), int(row["level"]))
     told = tag("title", f"layer {row['layer']}, stride {4 * 2 ** int(row['level'])}: used by {percent(row['open'])} %")
-    back = tag("circle", cx=x, cy=y, r=RADIUS, fill="#fff")
+    back = tag("circle", cx=x, cy=y, r=RADIUS, style="fill:#fff")  # no attribute: a page's own style would win
     return join([back, tag("circle", told, cx=x, cy=y, r=RADIUS, class_="place", fill_opacity=f"{row['open']:.2f}")])
 
 
