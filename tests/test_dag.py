@@ -3,6 +3,7 @@
 import ast
 import importlib
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def outputs(name: str) -> list[str]:
     return [next(iter(out), "") if isinstance(out, dict) else out for out in listed]
 
 
+@cache
 def imports(path: Path) -> set[Path]:
     """Project files that one file imports, at its top or inside a function."""
     names: set[str] = set()
