@@ -5,6 +5,7 @@ its ``rows`` is a preset: the base, comments and all, with the row's values unde
 a mapping stands in one line.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -57,14 +58,15 @@ class Cell:
                 node[last] = _in_a_line(value) if isinstance(value, dict) else value
         return params
 
-    def text(self) -> str:
-        """Its params file; errors as ``tree``."""
+    def read_bytes(self) -> bytes:
+        """Its params file, as a file of that name would have it; errors as ``tree``."""
         yaml = YAML()
         yaml.Representer, yaml.width = Representer, WIDTH
         stream = StringIO()
         yaml.dump(self.tree(), stream)
         folder = self.table.parent.name
-        return f"# {self.name}: presets/{folder}/{self.base}.yaml with its row of table.yaml.\n{stream.getvalue()}"
+        head = f"# {self.name}: presets/{folder}/{self.base}.yaml with its row of table.yaml.\n"
+        return (head + stream.getvalue()).encode()
 
 
 def _in_a_line(values: dict[str, Any]) -> CommentedMap:
@@ -92,7 +94,13 @@ def find_cells(folder: Path = PRESETS) -> dict[str, Cell]:
     return cells
 
 
-def find_presets(folder: Path = PRESETS) -> dict[str, bytes]:
-    """The params file of every preset, by name; errors as ``find_cells`` and ``Cell.tree``."""
-    files = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.yaml"))}
-    return files | {name: cell.text().encode() for name, cell in find_cells(folder).items()}
+def find_presets(folder: Path = PRESETS) -> dict[str, Path | Cell]:
+    """What has the params file of every preset, by name; errors as ``find_cells``."""
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} | find_cells(folder)
+
+
+def is_preset(data: bytes, presets: Mapping[str, Path | Cell]) -> bool:
+    """Whether it is a file of presets/, or the cell that its first line names."""
+    named = data.partition(b":")[0].decode(errors="replace").removeprefix("# ")
+    alike = [preset for name, preset in presets.items() if isinstance(preset, Path) or name == named]
+    return any(preset.read_bytes() == data for preset in alike)

@@ -7,7 +7,7 @@ unless --force is given.
 import argparse
 import difflib
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.core.errors import ConfigError
@@ -15,7 +15,7 @@ from pipeline.core.files import write_bytes
 from pipeline.core.params import Params
 from pipeline.core.progress import say
 from pipeline.core.stage import run_command
-from pipeline.presets import PRESETS, find_presets
+from pipeline.presets import PRESETS, Cell, find_presets, is_preset
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -34,17 +34,17 @@ def main() -> None:
         close = difflib.get_close_matches(args.name, known, n=1)
         hint = f", did you mean '{close[0]}'?" if close else "."
         raise ConfigError(f"{args.presets}: no preset '{args.name}'; expected one of {', '.join(known)}{hint}")
-    if not args.force and would_lose_edits(args.out, known.values()):
+    if not args.force and would_lose_edits(args.out, known):
         raise ConfigError(f"{args.out}: has edits that are not committed; commit or move them, or add --force.")
     if (file := args.presets / f"{args.name}.yaml").is_file():
         Params(file)
-    write_bytes(args.out, known[args.name])
+    write_bytes(args.out, known[args.name].read_bytes())
     say(f"{args.out}: now the preset '{args.name}'. Look at dataset.root, then: python -m stages.check && dvc repro")
 
 
-def would_lose_edits(path: Path, presets: Iterable[bytes]) -> bool:
+def would_lose_edits(path: Path, presets: Mapping[str, Path | Cell]) -> bool:
     """Whether ``path`` holds something that is neither a preset nor in git."""
-    if not path.exists() or path.read_bytes() in presets:
+    if not path.exists() or is_preset(path.read_bytes(), presets):
         return False
     command = ["git", "-C", str(path.resolve().parent), "status", "--porcelain", "--", path.name]
     try:

@@ -14,7 +14,7 @@ def test_a_cell_is_written_and_is_no_edit_to_lose(run_stage: Run, tmp_path: Path
     code, out, _ = run_stage("preset", NAME)
     assert code == 0
     assert f"now the preset '{NAME}'" in out
-    assert params.read_bytes() == find_presets()[NAME]
+    assert params.read_bytes() == find_presets()[NAME].read_bytes()
     assert run_stage("preset", "three_stage-cityscapes-100")[0] == 0
     params.write_text(params.read_text().replace("seed: 0", "seed: 1"))
     code, _, err = run_stage("preset", NAME)
@@ -33,3 +33,12 @@ def test_a_base_is_no_preset(run_stage: Run, tmp_path: Path) -> None:
     """It has holes where a table has columns."""
     assert run_stage("preset", "voc")[0] == 2
     assert not (tmp_path / "params.yaml").exists()
+
+
+def test_what_only_says_that_it_is_a_cell_is_an_edit(run_stage: Run, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(f"# {NAME}: mine\n")
+    assert run_stage("preset", "streets")[0] == 2
+    assert params.read_text() == f"# {NAME}: mine\n"
+    params.write_bytes(b"\xff\xfe")
+    assert run_stage("preset", "streets")[0] == 2
