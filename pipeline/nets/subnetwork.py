@@ -55,10 +55,7 @@ def fixed(net: SegNet, network: dict[str, Any], means: Tensor, below: float) -> 
     require_gates(network)
     chosen = open_paths(network["layers"], means, below)
     if not any(path for layer in chosen for cell in layer for path in cell):
-        finest = [
-            0,
-            *accumulate(len(layer) for layer in chosen[:-1]),
-        ]  # where nothing leaves them, images stay in these
+        finest = [0, *accumulate(len(layer) for layer in chosen[:-1])]  # the cells that images stay in
         highest = means[finest].max().item()
         raise ConfigError(
             f"--below: found {below}, and no mean gate is as high ({highest:.2f} at most); expected less. Lower it."

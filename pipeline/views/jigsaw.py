@@ -42,10 +42,6 @@ class Puzzles(NamedTuple):
         """Images (B, C, H, W) or maps (B, H, W) of any type, their tiles in the puzzles' orders."""
         return reordered(maps, self.orders)
 
-    def undo(self, maps: Tensor) -> Tensor:
-        """The inverse."""
-        return reordered(maps, self.orders.argsort(1))
-
 
 def draw_puzzles(count: int, probability: float = 1.0, device: torch.device | str = "cpu") -> Puzzles:
     """A row of the table for each of ``count`` images with ``probability``, else the identity.
