@@ -1,11 +1,11 @@
-"""The routing network: a training step against the sum of its parts, and what skipping saves, with targets.
+"""The routing network: a training step against the sum of its parts, with a target, and what skipping saves.
 
     python -m benchmarks.routing                          # on a CPU, the sizes of the streets
     python -m benchmarks.routing --paper                  # on a GPU, the paper's
-    python -m benchmarks.routing --model models/selene.safetensors --images data/images.h5
+    python -m benchmarks.routing --models models/selene.safetensors budget_0.4.safetensors --images data/images.h5
 
-With a model it is latency that is measured: of its own images, one by one and in batches of 8, with what is closed left
-out, against every gate open.
+Of models it also measures latency: of the store's evaluated images, one by one and in batches of 8, with what is closed
+left out, against every gate open.
 """
 
 import argparse
@@ -140,15 +140,14 @@ def latency(model: Path, store: Path, device: torch.device, rounds: int) -> list
         ratio = times["all_open"] / times["skipping"]
         each = {key: value / len(x) for key, value in times.items()}
         note = f"{share:.2f} of the cost is executed"
-        least = 1.5 if batch == 1 and device.type == "cpu" else None
-        found.append(Result(f"latency an image, batch {batch}", ratio, least=least, absolute=each, note=note))
+        found.append(Result(f"latency an image, batch {batch}, {model.stem}", ratio, absolute=each, note=note))
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--paper", action="store_true", help="the paper's network, crops and batch")
-    parser.add_argument("--model", type=Path, help="measure this model's latency instead")
+    parser.add_argument("--models", type=Path, nargs="*", default=[], help="measure the latency of these, too")
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
@@ -158,10 +157,9 @@ def main() -> None:
     keep_memory()
     torch.set_num_threads(args.threads)
     device = choose_device(args.device)
-    if args.model:
-        results = latency(args.model, args.images, device, args.rounds)
-    else:
-        results = step(*(PAPER if args.paper else STREETS), device, args.rounds)
+    results = step(*(PAPER if args.paper else STREETS), device, args.rounds)
+    for model in args.models:
+        results += latency(model, args.images, device, args.rounds)
     print("\n".join(result.line() for result in results))
     if args.out:
         gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
