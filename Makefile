@@ -13,7 +13,7 @@ demo: .venv/installed
 # One training of the routing network for each budget, as a queue of DVC experiments, with whatever else is queued; the
 # curve is in the report. Commit first: an experiment begins with what git holds.
 BUDGETS ?= 0.4,0.55,0.7,0.85
-SHOWN := Experiment|.*budget.share|.*miou|.*gmacs.*|.*images|.*seed
+SHOWN := Experiment|.*selene.steps|.*budget.share|.*miou|.*gmacs.*|.*images|.*seed
 sweep: .venv/installed
 	dvc exp run --queue -S '++selene.budget.share=$(BUDGETS)' evaluate@selene
 	dvc exp run --run-all

@@ -65,7 +65,9 @@ def needed(graph: dict[str, dict[str, Any]], targets: list[str]) -> list[str]:
 
 def override(params: dict[str, Any], assignment: str) -> None:
     """`a.b=value` into a nested mapping; the value is YAML."""
-    key, _, value = assignment.partition("=")
+    key, equals, value = assignment.partition("=")
+    if not equals:
+        raise SystemExit(f"--set: found '{assignment}'; expected key=value.")
     *parents, last = key.split(".")
     for parent in parents:
         params = params.setdefault(parent, {})

@@ -29,6 +29,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = arguments().parse_args()
+    if not args.presets.is_dir():
+        raise ConfigError(f"--presets: {args.presets}: no such folder; expected one of params files and tables.")
     known = find_presets(args.presets)
     if args.name not in known:
         close = difflib.get_close_matches(args.name, known, n=1)

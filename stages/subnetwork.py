@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML
 
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, DataError
 from pipeline.core.files import published
 from pipeline.core.params import Params
 from pipeline.core.progress import Progress, say
@@ -48,7 +48,9 @@ def main() -> None:
         raise ConfigError(
             f"--below: found {args.below}; expected a gate that is not closed, above {CLOSED} and up to 1."
         )
-    check_paths(args.out, [args.model, args.images, args.split])
+    if args.out.suffix != ".safetensors":
+        raise ConfigError(f"--out: found {args.out}; expected a name that ends in .safetensors. Rename it.")
+    check_paths(args.out, [path for path in (args.model, args.images, args.split, args.params) if path])
     _, device = start(Params(args.params) if args.params else None)
     predictor = Predictor(args.model, device=device)
     header, net = predictor.header, predictor.model.net
@@ -74,6 +76,8 @@ def mean_gates(predictor: Predictor, args: argparse.Namespace) -> torch.Tensor:
     """Over the training images, (cells, 3); none where the network has no gates."""
     split = Split.load(args.split)
     names = [*split.labelled, *split.unlabelled]
+    if not names:
+        raise DataError(f"{args.split}: names no training image; expected some, whose ways are averaged. Split again.")
     with Images(args.images) as images, recorded(predictor.model.net) as seen:
         predictor.require(images, args.model)
         with Progress("gates", len(names), "image") as progress:

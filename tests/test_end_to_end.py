@@ -65,7 +65,7 @@ def metrics(folder: Path, name: str) -> dict:
 
 
 FIT = {"supervised__steps": 40, "supervised__batch": 4, "auxiliary__network__steps": 10, "auxiliary__network__batch": 2}
-FIT |= {"auxiliary__retrain__pseudo": 2, "three_stage__recipe__steps": 10}
+FIT |= {"auxiliary__retrain__steps": 40, "auxiliary__retrain__pseudo": 2, "three_stage__recipe__steps": 10}
 FIT |= {"three_stage__recipe__batch": 2, "three_stage__recipe__unlabelled": 2}
 FIT |= {"contrastive__steps": 10, "contrastive__contrast__channels": 8, "contrastive__contrast__confidence": 0.3}
 FIT |= {"s4gan__steps": 10, "s4gan__discriminator__width": 0.1, "mlmt__steps": 10, "mlmt__batch": 4}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import ConfigError, UserError
-from pipeline.core.params import Params, Seed
+from pipeline.core.params import Params, Section, Seed
 from pipeline.core.progress import say, warn
 from pipeline.core.runtime import Runtime, choose_device
 from pipeline.datasets.opening import open_source
@@ -76,7 +76,7 @@ def _checks(params: Params, stages: list[dict[str, Any]]) -> Iterator[Callable[[
 def _try_learner(params: Params, words: list[str]) -> None:
     """Make a node's learner and its optimisers, with fresh networks, as the stage will."""
     key = _after(words, "--network")[0] if "--network" in words else "network"
-    network = params.section(key, segmentation_module(str(params.raw(f"{key}.name")), key).Config)
+    network = _network(params, key)
     kind = learner_class(_after(words, "--learner")[0])
     require_tags(kind, "--tags" in words)
     config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
@@ -91,7 +91,7 @@ def _try_learner(params: Params, words: list[str]) -> None:
         raise ConfigError(f"{found}; expected the same where views.crop is null. Set one of them.")
     if config.begin_with == "supervised" and "--start" not in words:
         load_start(None, [], {})
-    if config.begin_with == "supervised" and params.raw(key) != params.raw("network"):
+    if config.begin_with == "supervised" and key != "network" and not _alike(network, _network(params, "network")):
         section = _after(words, "--section")[-1]
         found = f"{section}.begin_with: found supervised, and {key} is another than the supervised network's"
         raise ConfigError(f"{found}; expected the same. Write 'begin_with: weights', or make {key} like network.")
@@ -107,6 +107,16 @@ def _try_learner(params: Params, words: list[str]) -> None:
     task = Task(names, fresh.model_dump(mode="json"), new, scale, new())
     for player, module in kind(config, task).players().items():
         make_optimiser(module, config.optimiser_of(player))
+
+
+def _network(params: Params, key: str) -> Any:
+    """The section of a network that segments images."""
+    return params.section(key, segmentation_module(str(params.raw(f"{key}.name")), key).Config)
+
+
+def _alike(network: Section, other: Section) -> bool:
+    """Whether one can have the other's weights; those it would begin with do not matter."""
+    return network.model_copy(update={"weights": None}) == other.model_copy(update={"weights": None})
 
 
 def _class_names(params: Params) -> list[str]:

@@ -242,7 +242,7 @@ def _costs(net: SegNet, config: Config) -> Costs | None:
     encoder = encoder_of(net)
     if config.budget is not None and (encoder is None or encoder.fixed):
         raise ConfigError("budget: the network has no gates to close; expected routing without paths. Remove budget.")
-    if encoder is None:
+    if encoder is None or encoder.fixed:
         return None
     costs = costs_of(net, config.views.crop or NOMINAL)
     least = costs.always / costs.whole

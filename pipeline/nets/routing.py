@@ -13,7 +13,7 @@ from math import ceil
 from typing import Literal, Self
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,8 +35,8 @@ class Config(Section):
     """
 
     name: Literal["routing"] = "routing"
-    layers: int = Field(default=16, ge=LEVELS - 1)
-    channels: PositiveInt = Field(default=64, multiple_of=2)
+    layers: int = Field(default=16, ge=LEVELS - 1, le=1000)
+    channels: int = Field(default=64, gt=0, le=4096, multiple_of=2)
     small_gates: bool = False
     paths: list[str] | None = None
     weights: str | None = None  # a local state dict of the row of blocks, or a published model of this network

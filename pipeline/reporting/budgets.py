@@ -7,6 +7,7 @@ from pipeline.reporting.markup import Html, join, number, percent, tag
 from pipeline.reporting.results import Study, Trial
 
 SIZE = (560, 330)
+HEADS = ("budget", "steps", "mean GMACs", "of all gates open, %", "mIoU, %")
 
 
 def budgets(study: Study) -> Html:
@@ -18,7 +19,7 @@ def budgets(study: Study) -> Html:
     labels = ("mIoU against cost", "mean GMACs of an image", "mIoU")
     line = Line(x, y, "s1 strong")
     chart = line_chart([line], labels, SIZE, _dots(line))
-    heads = (tag("th", name, scope="col") for name in ("budget", "mean GMACs", "of all gates open, %", "mIoU, %"))
+    heads = (tag("th", name, scope="col") for name in HEADS)
     table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *map(_row, study.trials)))
     caution = "One training a budget, one seed: differences of a point are no evidence."
     return join(
@@ -35,5 +36,5 @@ def _dots(line: Line) -> Html:
 
 def _row(trial: Trial) -> Html:
     name = "none" if trial.budget is None else number(trial.budget, 2)
-    cells = (number(trial.gmacs, 4), percent(trial.gmacs / trial.whole), percent(trial.miou))
+    cells = (str(trial.steps), number(trial.gmacs, 4), percent(trial.gmacs / trial.whole), percent(trial.miou))
     return tag("tr", tag("th", name, scope="row"), *(tag("td", cell, class_="number") for cell in cells))

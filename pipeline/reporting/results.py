@@ -56,10 +56,11 @@ class History:
 
 @dataclass(frozen=True)
 class Trial:
-    """One experiment with a budget: what it was asked for, a share of the cost, None without a budget; the mIoU and the
-    10^9 multiply-accumulates that an image costs in the mean, and with every gate open."""
+    """One experiment with a budget: what it was asked for, a share of the cost, None without a budget; its steps; the
+    mIoU and the 10^9 multiply-accumulates that an image costs in the mean, and with every gate open."""
 
     budget: float | None
+    steps: int
     miou: float
     gmacs: float
     whole: float
@@ -102,6 +103,8 @@ def read_method(folder: Path, name: str, images: Images, split: Split) -> Method
     with _understood(metrics):
         summary = json.loads(metrics.read_text())
         _same(summary["images"], len(split.test), "evaluated images")
+        if "gmacs" not in summary:
+            raise ValueError("it has no gmacs")
     with _understood(classes):
         rows = _table(classes)
         _same(rows["class"], images.class_names, "classes")
@@ -161,8 +164,8 @@ def read_routes(path: Path) -> list[dict[str, Any]]:
             raise ValueError("open: found nothing; expected a share")
         if any(not (0 <= row["layer"] < 1000 and 0 <= row["level"] < 10) for row in rows):
             raise ValueError("layer or level: expected numbers of cells")
-        if any(value < 0 or value > 1 for row in rows for key, value in row.items() if key not in ("layer", "level")):
-            raise ValueError("gates: expected numbers in 0..1")
+        if any(value < 0 or math.isinf(value) for row in rows for value in row.values()):
+            raise ValueError("gates: expected numbers from 0 on")
         whole = [row | {key: int(row[key]) for key in ("layer", "level")} for row in rows]
         return [{key: None if math.isnan(value) else value for key, value in row.items()} for row in whole]
 
@@ -174,23 +177,21 @@ def read_trials(path: Path, method: Method, split: Split) -> list[Trial]:
     Raises:
         ArtefactError: the file is damaged.
     """
+    own = method.metrics["gmacs"]
     with _understood(path, "make sweep"):
         table = _table(path)
         keys = ("images", "labelled_images", "seed", "miou", "gmacs_mean", "gmacs")
         columns = [_floats(_column(table, f"{method.name}.json:{key}", key)).tolist() for key in keys]
         named = [name for name in table if name.endswith(f"{method.name}.budget.share")]
         shares = _floats(table[named[0]] if named else [""] * len(columns[0])).tolist()
+        steps = _floats(_column(table, f"params.yaml:{method.name}.steps", f"{method.name}.steps")).tolist()
         here = (len(split.test), len(split.labelled), split.seed)
         found = {
-            Trial(None if math.isnan(share) else share, miou, cost, whole)
-            for share, *counts, miou, cost, whole in zip(shares, *columns, strict=True)
-            if tuple(counts) == here and math.isfinite(miou + cost) and 0 < cost <= whole and _costs(whole, method)
+            Trial(None if math.isnan(share) else share, int(step), miou, cost, whole)
+            for share, step, *counts, miou, cost, whole in zip(shares, steps, *columns, strict=True)
+            if tuple(counts) == here and 0 <= miou <= 1 and 0 < cost <= whole and math.isclose(whole, own, rel_tol=1e-3)
         }
     return sorted(found, key=lambda trial: (trial.gmacs, trial.miou, trial.budget or 1))
-
-
-def _costs(whole: float, method: Method) -> bool:
-    return math.isclose(whole, method.metrics["gmacs"], rel_tol=1e-3)
 
 
 def _column(table: Table, *endings: str) -> list[str]:
@@ -207,7 +208,7 @@ def _table(path: Path) -> Table:
     if not lines:
         raise ValueError("it is empty")
     header, *rows = lines
-    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    return {name: [row[place] for row in rows if row] for place, name in enumerate(header)}
 
 
 def _floats(column: Sequence[str]) -> np.ndarray:
@@ -224,5 +225,5 @@ def _same(found: object, expected: object, what: str) -> None:
 def _understood(path: Path, remake: str = "dvc repro") -> Iterator[None]:
     try:
         yield
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, OSError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, OSError, csv.Error) as error:
         raise ArtefactError(f"{path}: cannot be shown ({error}). Run '{remake}' to make it again.") from error

@@ -38,7 +38,7 @@ def _path(row: dict[str, Any], path: str) -> Html:
     layer, level = int(row["layer"]), int(row["level"])
     (x, y), (to_x, to_y) = _at(layer, level), _at(layer + 1, level + LEVELS[path])
     told = tag("title", f"layer {layer}, stride {4 * 2**level}, {path}: mean gate {row[path]:.2f}")
-    shown = FAINT + (1 - FAINT) * row[path]
+    shown = FAINT + (1 - FAINT) * min(row[path], 1)  # the factors of a fixed network have no bound
     return tag("line", told, x1=x, y1=y, x2=to_x, y2=to_y, class_="route", stroke_opacity=f"{shown:.2f}")
 
 

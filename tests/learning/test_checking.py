@@ -49,6 +49,8 @@ def test_budgets_above_the_floor_are_fine(problems) -> None:
     """So are no unlabelled images where nothing learns from them, and the other's weights for the same network."""
     assert problems(budget={"share": 0.9}, semi="none", unlabelled=0) == []
     assert problems(network=DSNET, begin_with="supervised") == []
+    spelled = {**DSNET, "width": 0.25, "weights": None}  # a default, written out, makes no other network
+    assert problems(network=spelled, begin_with="supervised") == []
 
 
 @pytest.mark.parametrize(

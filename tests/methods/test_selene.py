@@ -2,7 +2,9 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 
 from pipeline.core.errors import ConfigError
 from pipeline.learning.fit import fit
-from pipeline.learning.learner import Batch, Task
+from pipeline.learning.learner import Batch, PixelCounts, Task
 from pipeline.learning.losses import cross_entropy, ohem_cross_entropy
 from pipeline.methods.selene import Config, Selene, rising
 from pipeline.nets import dsnet, routing
@@ -183,6 +185,35 @@ def test_the_supervised_loss_may_be_of_hard_pixels(batch):
     expected = ohem_cross_entropy(logits, batch.y_l, threshold=0.3, kept=10)
     assert next(made.step(batch, 0.0)).terms["sup"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert expected.item() != pytest.approx(cross_entropy(logits, batch.y_l).item(), rel=0.01)
+
+
+@pytest.mark.parametrize("ohem", [None, {"threshold": 0.3, "kept": 10}])
+def test_rare_classes_may_weigh_more(batch, ohem):
+    """W_k = 1 / ln(1.1 + p_k); class c does not occur."""
+    made = of("supervised", weight_c=1.1, **({"ohem": ohem} if ohem else {}))
+    counts = PixelCounts(np.array([900, 100, 0]), 1000, np.array([1000, 1000, 0]))
+    made.begin(SimpleNamespace(counts=counts))
+    weights = torch.tensor([1 / math.log(2.0), 1 / math.log(1.2), 0])
+    y = batch.y_l.clamp(max=1)
+    logits = of("supervised").net(batch.x_l)
+    expected = ohem_cross_entropy(logits, y, weights, **ohem) if ohem else cross_entropy(logits, y, weights)
+    found = next(made.step(Batch(batch.x_l, y, batch.x_u), 0.0)).terms["sup"].item()
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["trained", "frozen"])
+def test_the_teacher_s_batch_norms_are_frozen_with_the_student_s(mode):
+    made = of("mean teacher", batch_norm=mode)
+    norms = [module for module in made.teacher.net.blocks.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(norm.training == (mode == "trained") for norm in norms)
+
+
+def test_a_network_without_gates_that_look_has_no_terms_of_cost(batch):
+    """The factors of a fixed network are no share of anything: they may be above 1."""
+    section = routing.Config(layers=3, channels=4, paths=["kd", "kd kud", "kd kud kud", "k k k k"])
+    task = Task(["a", "b", "c"], section.model_dump(), lambda: build(section, 3), Normalise(*IMAGENET))
+    made = Selene(Config.model_validate({**RAW, **ROWS["supervised"][0]}), task).train()
+    assert set(next(made.step(batch, 0.0)).terms) == {"sup"}
 
 
 # ---- who sees what

@@ -17,7 +17,7 @@ from pipeline.nets.cells import PATHS, Cell, Gate
 from pipeline.nets.cost import parameters
 from pipeline.nets.published import Header, load_model, save_model
 from pipeline.nets.routing import Config, build, encoder_of, full_grid, grid_of, text_of
-from pipeline.nets.segnet import SegNet
+from pipeline.nets.segnet import Levels, SegNet
 
 SMALL = {"layers": 3, "channels": 4}
 FIXED = ["k", "kd -", "k ku kd", "k - k k"]
@@ -132,6 +132,30 @@ def test_a_small_gate_looks_at_a_quarter_of_each_side(size, seen):
     gate.small = False
     torch.testing.assert_close(found, gate(reduced))
     assert all(cell.gate.small for cell in encoder_of(small(small_gates=True)).cells())
+
+
+SMOOTH = pytest.approx([0, 1, 3, 4], rel=1e-3)  # 0, 4 at twice the size: bilinear, corners not aligned
+
+
+def coarse(first: nn.Conv2d) -> Tensor:
+    """0, 4 along each row, of as many channels as the convolution takes, which shall hand them on."""
+    inputs = first.weight.shape[1]
+    first.weight.data.fill_(1 / inputs)
+    return torch.tensor([0.0, 4.0]).expand(1, inputs, 2, 2).contiguous()
+
+
+def test_a_map_that_goes_up_is_enlarged_between_the_centres_of_its_pixels():
+    up = encoder_of(small()).layers[1][1].up
+    assert up(coarse(up[0]))[0, 0, 0].tolist() == SMOOTH
+
+
+def test_the_decoder_enlarges_alike():
+    """Finer levels are 0."""
+    decoder, seen = small().head, []
+    decoder.steps[1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    finer = [torch.zeros(1, 4 * 2**level, 16 // 2**level, 16 // 2**level) for level in range(3)]
+    decoder.embed([Levels([*finer, coarse(decoder.steps[0][0])], torch.zeros(1, 10, 3), (16, 16))])
+    assert seen[0][0, 0, 0].tolist() == SMOOTH
 
 
 def test_gradients_reach_every_gate_and_every_weight():

@@ -270,12 +270,12 @@ def test_a_round_of_other_images_is_refused(page, project) -> None:
 ROUTES = ["--routes", "metrics/routes.csv", "--experiments", "metrics/experiments.csv"]
 WAYS = "layer,level,keep,up,down,open\n0,0,0.25,,0.75,1.0\n1,0,1.0,,,1.0\n1,1,0.5,,,0.5\n"
 HERE = {"gmacs": 0.5, "gmacs_mean": 0.25, "images": 8, "labelled_images": 2, "miou": 0.625, "seed": 7}
-BUDGET = "selene.budget.share"
+BUDGET, STEPS = "selene.budget.share", "selene.steps"
 
 
 def write_experiments(path: Path, *rows: dict, prefix: str = "metrics/selene.json:") -> None:
     """As DVC writes them: a row differs from HERE, and has no budget unless it is said."""
-    whole = [{"Experiment": "", **HERE, BUDGET: "", **row} for row in rows] or [{"Experiment": "", **HERE, BUDGET: ""}]
+    whole = [{"Experiment": "", **HERE, STEPS: 500, BUDGET: "", **row} for row in rows or [{}]]
     named = [{prefix + key if key in HERE else key: value for key, value in row.items()} for row in whole]
     path.write_text(rows_csv(named) if rows else rows_csv(named).splitlines()[0] + "\n")
 
@@ -307,13 +307,23 @@ def test_ways_are_drawn(routed: Page) -> None:
     assert "layer 1, stride 8: used by 50.0 %" in section
 
 
+def test_a_factor_of_a_fixed_network_may_be_above_1(routed: Page, page: Page, project: Path) -> None:
+    """It is told as it is and drawn as an open path."""
+    routed()
+    path = project / "metrics/routes.csv"
+    path.write_text(path.read_text().replace("0.75", "1.25"))
+    text = page("supervised", "selene", options=ROUTES)
+    assert re.search(r'stroke-opacity="1\.00"[^>]*><title>layer 0, stride 4, down: mean gate 1\.25', text)
+
+
 def test_experiments_with_budgets_are_a_table_by_cost(routed: Page) -> None:
     """0.1 and 0.25 of 0.5 GMACs are 20 and 50 %."""
-    section = routed({"gmacs_mean": 0.3, "miou": 0.75}, {BUDGET: 0.6}, {BUDGET: 0.25, "gmacs_mean": 0.1, "miou": 0.5})
+    without = {"gmacs_mean": 0.3, "miou": 0.75, STEPS: 1000}
+    section = routed(without, {BUDGET: 0.6}, {BUDGET: 0.25, "gmacs_mean": 0.1, "miou": 0.5})
     assert table(section) == [
-        ["0.25", "0.1000", "20.0", "50.0"],
-        ["0.60", "0.2500", "50.0", "62.5"],
-        ["none", "0.3000", "60.0", "75.0"],
+        ["0.25", "500", "0.1000", "20.0", "50.0"],
+        ["0.60", "500", "0.2500", "50.0", "62.5"],
+        ["none", "1000", "0.3000", "60.0", "75.0"],
     ]
     assert "make sweep" not in section
 
@@ -324,13 +334,15 @@ def test_columns_are_read_however_dvc_names_them(routed: Page, prefix: str) -> N
 
 
 def test_experiments_on_other_images_are_left_out(routed: Page) -> None:
-    """So are those that have not been run."""
+    """So are those that have not been run, and what cannot be."""
     others = [
         {"seed": 8},
         {"images": 9},
         {"labelled_images": 3},
         {"gmacs": 0.75},
         {"miou": "", "seed": "", "images": ""},
+        {"miou": 5},
+        {"gmacs_mean": "inf"},
     ]
     section = routed({BUDGET: 0.6}, *({BUDGET: 0.1, **other} for other in others))
     assert [row[0] for row in table(section)] == ["0.60"]
@@ -380,9 +392,13 @@ def test_ways_and_budgets_are_the_same_bytes_again(routed: Page, project: Path) 
         ("routes", ",,,0.5", ""),
         ("routes", "open", "shut"),
         ("routes", "0.75,1.0", "0.75,"),
+        ("routes", "0.75", "-0.75"),
+        ("routes", "0.75", "inf"),
         ("experiments", ".+", ""),
         ("experiments", ":miou", ":iou"),
         ("experiments", "0.625", "high"),
+        ("experiments", "0.625", "6" * 200_000),
+        ("experiments", "selene.steps", "steps"),
     ],
 )
 def test_damaged_ways_and_budgets_are_named(routed, page, project, file: str, old: str, new: str) -> None:

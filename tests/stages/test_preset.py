@@ -42,3 +42,9 @@ def test_what_only_says_that_it_is_a_cell_is_an_edit(run_stage: Run, tmp_path: P
     assert params.read_text() == f"# {NAME}: mine\n"
     params.write_bytes(b"\xff\xfe")
     assert run_stage("preset", "streets")[0] == 2
+
+
+def test_a_missing_folder_is_named(run_stage: Run) -> None:
+    code, _, err = run_stage("preset", "streets", "--presets", "nowhere")
+    assert code == 2
+    assert "--presets: nowhere: no such folder" in err

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.core.errors import ArtefactError, ConfigError, UserError
+from pipeline.core.errors import ArtefactError, ConfigError, DataError, UserError
 from pipeline.core.params import Params
 from pipeline.nets import dsnet, routing
 from pipeline.nets.predict import Predictor
@@ -171,7 +171,9 @@ def test_training_images_alone_are_looked_at(export, edited) -> None:
         ({"images": "none.h5"}, "^none.h5: no such file"),
         ({"split": "none.json"}, "^none.json: "),
         ({"params": "none.yaml"}, "^none.yaml: no such file"),
-        ({"out": "."}, r"^\.: is a folder; expected a file name to write"),
+        ({"out": "."}, r"^--out: found \.; expected a name that ends in \.safetensors"),
+        ({"out": "fixed.bin"}, r"^--out: found fixed\.bin; expected a name that ends in \.safetensors"),
+        ({"out": "params.yaml"}, r"^--out: found params\.yaml; "),
     ],
     ids=lambda value: " ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else "",
 )
@@ -183,10 +185,19 @@ def test_what_makes_no_sense_is_one_sentence_and_nothing_is_written(export, fold
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("name", ["model", "images", "split"])
+@pytest.mark.parametrize("name", ["model", "images", "split", "params"])
 def test_no_input_is_overwritten(export, name) -> None:
-    path = Path(NAMED[name])
+    """Whatever it is called."""
+    path = Path(f"{name}.safetensors")
+    Path(NAMED[name]).replace(path)
     before = path.read_bytes()
     with pytest.raises(ConfigError, match=rf"^{path}: is both "):
-        export(out=str(path))
+        export(out=str(path), **{name: path})
     assert path.read_bytes() == before
+
+
+def test_without_training_images_there_are_no_mean_gates(export) -> None:
+    split = json.loads(Path("split.json").read_text())
+    Path("split.json").write_text(json.dumps({**split, "labelled": [], "unlabelled": []}))
+    with pytest.raises(DataError, match=r"^split\.json: names no training image; expected some"):
+        export()
