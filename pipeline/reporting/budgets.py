@@ -1,5 +1,7 @@
 """Accuracy against cost: one training for each budget."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.reporting.charts import Line, frame_of, line_chart
@@ -15,10 +17,9 @@ def budgets(study: Study) -> Html:
     if not any(trial.budget is not None for trial in study.trials):
         command = tag("code", "make sweep")
         return tag("p", "No experiments with budgets on these images; ", command, " runs some.", class_="muted")
-    x, y = (np.array([getattr(trial, key) for trial in study.trials]) for key in ("gmacs", "miou"))
+    lines = [_line(study.trials, steps) for steps in sorted({trial.steps for trial in study.trials})]
     labels = ("mIoU against cost", "mean GMACs of an image", "mIoU")
-    line = Line(x, y, "s1 strong")
-    chart = line_chart([line], labels, SIZE, _dots(line))
+    chart = line_chart(lines, labels, SIZE, _dots(lines))
     heads = (tag("th", name, scope="col") for name in HEADS)
     table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *map(_row, study.trials)))
     caution = "One training a budget, one seed: differences of a point are no evidence."
@@ -27,10 +28,17 @@ def budgets(study: Study) -> Html:
     )
 
 
-def _dots(line: Line) -> Html:
+def _line(trials: Sequence[Trial], steps: int) -> Line:
+    """Of the trainings of as many steps: others are no part of the same curve."""
+    alike = [trial for trial in trials if trial.steps == steps]
+    return Line(np.array([trial.gmacs for trial in alike]), np.array([trial.miou for trial in alike]), "s1 strong")
+
+
+def _dots(lines: Sequence[Line]) -> Html:
     """One for each training."""
-    frame = frame_of([line], SIZE)
-    places = [(frame.across(x), frame.down(y)) for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)]
+    frame = frame_of(lines, SIZE)
+    pairs = [pair for line in lines for pair in zip(line.x.tolist(), line.y.tolist(), strict=True)]
+    places = [(frame.across(x), frame.down(y)) for x, y in pairs]
     return join(tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3.5, class_="s1") for x, y in places)
 
 

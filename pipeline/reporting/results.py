@@ -162,10 +162,12 @@ def read_routes(path: Path) -> list[dict[str, Any]]:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         if any(math.isnan(row["open"]) for row in rows):
             raise ValueError("open: found nothing; expected a share")
-        if any(not (0 <= row["layer"] < 1000 and 0 <= row["level"] < 10) for row in rows):
+        if any(not (0 <= row["layer"] <= 1000 and 0 <= row["level"] < 10) for row in rows):
             raise ValueError("layer or level: expected numbers of cells")
         if any(value < 0 or math.isinf(value) for row in rows for value in row.values()):
             raise ValueError("gates: expected numbers from 0 on")
+        if any(row["open"] > 1 for row in rows):
+            raise ValueError("open: expected shares, 0 to 1")
         whole = [row | {key: int(row[key]) for key in ("layer", "level")} for row in rows]
         return [{key: None if math.isnan(value) else value for key, value in row.items()} for row in whole]
 

@@ -209,6 +209,7 @@ def test_thresholds_of_single_classes_are_shown(page: Page, project: Path) -> No
     ("file", "content"),
     [
         ("supervised.json", json.dumps({"images": 3})),
+        ("supervised.json", json.dumps({"images": 8})),
         ("plots/supervised/per_class.csv", "class,iou,accuracy,pixels\nroad,1,1,1\n"),
         ("plots/supervised/confusion.csv", "actual,predicted,pixels\nroad,road,1\n"),
         ("plots/supervised/examples.png", "no picture"),
@@ -326,6 +327,8 @@ def test_experiments_with_budgets_are_a_table_by_cost(routed: Page) -> None:
         ["none", "1000", "0.3000", "60.0", "75.0"],
     ]
     assert "make sweep" not in section
+    lines = re.findall('<path d="([^"]*)" class="line s1 strong"', section)
+    assert sorted(line.count("L") for line in lines) == [0, 1]  # a curve joins trainings of as many steps
 
 
 @pytest.mark.parametrize("prefix", ["metrics/selene.json:", ""])
@@ -394,6 +397,7 @@ def test_ways_and_budgets_are_the_same_bytes_again(routed: Page, project: Path) 
         ("routes", "0.75,1.0", "0.75,"),
         ("routes", "0.75", "-0.75"),
         ("routes", "0.75", "inf"),
+        ("routes", "0.75,1.0", "0.75,5.0"),
         ("experiments", ".+", ""),
         ("experiments", ":miou", ":iou"),
         ("experiments", "0.625", "high"),
