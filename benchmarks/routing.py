@@ -4,8 +4,8 @@
     python -m benchmarks.routing --paper                  # on a GPU, the paper's
     python -m benchmarks.routing --models models/selene.safetensors budget_0.4.safetensors --images data/images.h5
 
-Of models it also measures latency: of the store's first 24 evaluated images, one by one and in batches of 8, with what is closed
-left out, against every gate open.
+Of models it also measures latency: of the store's first 24 evaluated images, one by one and in batches of 8, with what
+is closed left out, against every gate open.
 """
 
 import argparse
