@@ -11,7 +11,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from pipeline.core.errors import ArtefactError
+from pipeline.core.stage import Signals, Stopped
 
 IGNORE = 255
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -57,7 +58,11 @@ def create(path: Path, schema: str, version: int) -> Iterator[h5py.File]:
     guard = _Guarded(path, "w+")
     try:
         try:
-            with h5py.File(guard, "w", libver="v110", userblock_size=BLOCK) as file:
+            with ExitStack() as stack:
+                with Signals() as signals:  # one in the midst of opening would leave what only the process's end closes
+                    file = stack.enter_context(h5py.File(guard, "w", libver="v110", userblock_size=BLOCK))
+                if signals.number:
+                    raise Stopped(signals.number)
                 file.attrs["schema"], file.attrs["schema_version"], file.attrs["complete"] = (
                     schema,
                     version,
