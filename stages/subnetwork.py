@@ -73,7 +73,7 @@ def as_yaml(tree: dict[str, Any]) -> str:
 
 
 def mean_gates(predictor: Predictor, args: argparse.Namespace) -> torch.Tensor:
-    """Over the training images, (cells, 3); none where the network has no gates."""
+    """Over the training images, (cells, 3), of a network that has gates."""
     split = Split.load(args.split)
     names = [*split.labelled, *split.unlabelled]
     if not names:
@@ -84,7 +84,7 @@ def mean_gates(predictor: Predictor, args: argparse.Namespace) -> torch.Tensor:
             for first in range(0, len(names), BATCH):
                 predictor.logits(images.stack(names[first : first + BATCH]))
                 progress.show(min(first + BATCH, len(names)))
-    return torch.cat(seen).mean(0) if seen else torch.zeros(0, 3)
+    return torch.cat(seen).mean(0)
 
 
 if __name__ == "__main__":
