@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.stores.images import Images
+
 ROOT = Path(__file__).resolve().parents[1]
 CAMVID = os.environ.get("FEWMASK_CAMVID")
 COPIED = ("pipeline", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml")
@@ -111,6 +113,22 @@ def test_nothing_runs_again_and_a_threshold_reruns_four_stages_and_back_none(str
     write(folder, params)
     assert repro(folder) == []
     assert metrics(folder, "selection/auxiliary") == before
+
+
+def test_another_size_prepares_the_images_again(streets):
+    """DVC's run cache is blind to keys named `size` inside a section; declared by their paths, they count."""
+    folder, _ = streets
+    before = (folder / "params.yaml").read_text()
+    params = YAML(typ="safe").load(before)
+    params["dataset"]["size"] = [24, 32]
+    write(folder, params)
+    try:
+        assert repro(folder, "prepare") == ["prepare"]
+        with Images(folder / "data/images.h5") as images:
+            assert images.size == (24, 32)
+    finally:
+        (folder / "params.yaml").write_text(before)
+        assert repro(folder, "prepare") == []
 
 
 def test_a_routing_network_says_what_its_images_cost_and_which_ways_they_took(streets):

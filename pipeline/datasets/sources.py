@@ -43,6 +43,7 @@ class NoSource(Section):
 
     kind: Literal["none"] = "none"
     root: str = "pipeline/datasets/sources.py"  # DVC cannot leave a dependency out: any file that is there will do
+    size: None = None  # nor a param that a stage declares
 
 
 class DomainConfig(Section):
