@@ -32,15 +32,15 @@ from benchmarks.contrast_reference import PairwiseLoss, gathered
 from benchmarks.machine import describe
 from benchmarks.speed import IMAGENET, scenes
 from benchmarks.timing import Result
-from pipeline.contrast.attention import ClassAttention
-from pipeline.contrast.groups import sample
-from pipeline.contrast.loss import contrastive_loss
-from pipeline.contrast.memory import Memory
-from pipeline.core.allocator import keep_memory
-from pipeline.learning.learner import Batch, Task
-from pipeline.learning.recipe import build_from
-from pipeline.methods.contrastive import Config, Contrastive
-from pipeline.views.weak import Normalise
+from fewmask.learning.learner import Batch, Task
+from fewmask.learning.recipe import build_from
+from fewmask.methods.contrastive.attention import ClassAttention
+from fewmask.methods.contrastive.contrastive import Config, Contrastive
+from fewmask.methods.contrastive.groups import sample
+from fewmask.methods.contrastive.loss import contrastive_loss
+from fewmask.methods.contrastive.memory import Memory
+from fewmask.nets.base.device import keep_memory
+from fewmask.nets.base.normalise import Normalise
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = [(total, classes) for total in (37000, 100000) for classes in (19, 21)]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.contrast.attention import SLOPE, ClassAttention
+from fewmask.methods.contrastive.attention import SLOPE, ClassAttention
 
 
 class PairwiseLoss(nn.Module):

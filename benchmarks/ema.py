@@ -13,10 +13,10 @@ from torch import nn
 
 from benchmarks.machine import describe
 from benchmarks.timing import Result, interleaved
-from pipeline.learning.ema import Ema
-from pipeline.nets.deeplabv2 import Config as DeepLab
-from pipeline.nets.dsnet import Config as DSNet
-from pipeline.nets.published import build
+from fewmask.consistency.ema import Ema
+from fewmask.nets.base.published import build
+from fewmask.nets.deeplabv2.deeplabv2 import Config as DeepLab
+from fewmask.nets.dsnet.dsnet import Config as DSNet
 
 NETWORKS = {"dsnet 0.5": DSNet(width=0.5, blocks=[2, 2, 2, 2]), "deeplabv2 resnet101": DeepLab()}
 DECAY = 0.99

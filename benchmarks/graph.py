@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 
-from pipeline.learning.graph import nodes as graph_nodes
+from fewmask.checking.graph import nodes as graph_nodes
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNING: set["subprocess.Popen[bytes]"] = set()

@@ -15,12 +15,12 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.seeds import spread
-from pipeline.datasets.split import Split
-from pipeline.nets.fusion import fuse
-from pipeline.nets.predict import BATCH, Predictor
-from pipeline.scoring.confusion import confusion
-from pipeline.scoring.overlap import iou, mean_over_present
-from pipeline.stores.images import Images
+from fewmask.prediction.fusion import fuse
+from fewmask.prediction.predictor import BATCH, Predictor
+from fewmask.scoring.confusion import confusion
+from fewmask.scoring.overlap import iou, mean_over_present
+from fewmask.stores.images import Images
+from fewmask.stores.split import Split
 
 
 def room(here: Path) -> dict[str, float]:

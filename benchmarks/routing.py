@@ -20,15 +20,14 @@ from torch import Tensor, nn
 
 from benchmarks.machine import describe
 from benchmarks.timing import Result, interleaved
-from pipeline.core.allocator import keep_memory
-from pipeline.core.runtime import choose_device
-from pipeline.nets import routing
-from pipeline.nets.cells import Cell
-from pipeline.nets.predict import Predictor
-from pipeline.nets.routes import costs_of
-from pipeline.nets.routing import Config, encoder_of
-from pipeline.nets.segnet import SegNet
-from pipeline.stores.images import Images
+from fewmask.costs.route_cost import costs_of
+from fewmask.nets.base.device import choose_device, keep_memory
+from fewmask.nets.base.segnet import SegNet
+from fewmask.nets.routing import routing
+from fewmask.nets.routing.cells import Cell
+from fewmask.nets.routing.routing import Config, encoder_of
+from fewmask.prediction.predictor import Predictor
+from fewmask.stores.images import Images
 
 STREETS = Config(layers=6, channels=16), (8, 96, 128), 10  # network, images and size, classes
 PAPER = Config(), (16, 512, 512), 21

@@ -32,28 +32,29 @@ from torch.nn import functional as F
 
 from benchmarks.machine import describe
 from benchmarks.timing import Result, interleaved
-from pipeline.core.allocator import keep_memory
-from pipeline.core.errors import ConfigError
-from pipeline.datasets.split import Split
-from pipeline.datasets.streets import draw
-from pipeline.labelling.filter import filter_store
-from pipeline.labelling.shards import SHARD, label_in_shards
-from pipeline.learning.batches import Batches, Pool
-from pipeline.learning.fit import fit
-from pipeline.learning.learner import Batch, LabelledData, Task
-from pipeline.learning.optim import OptimiserConfig
-from pipeline.learning.recipe import build_from
-from pipeline.methods.supervised import Config as SupervisedConfig
-from pipeline.methods.supervised import Supervised
-from pipeline.nets.dsnet import IMAGENET
-from pipeline.nets.predict import BATCH, Predictor
-from pipeline.nets.published import Header, save_model
-from pipeline.scoring.confusion import confusion
-from pipeline.stores.codes import encode, minimum_code
-from pipeline.stores.hdf5 import add_image, create
-from pipeline.stores.images import Images, write_images
-from pipeline.stores.labels import Labelled, Labels, write_labels
-from pipeline.views.weak import IGNORE, Normalise, WeakViews
+from fewmask.core.errors import ConfigError
+from fewmask.datasets.streets.scenes import draw
+from fewmask.learning.batches import Batches, Pool
+from fewmask.learning.fit import fit
+from fewmask.learning.learner import Batch, LabelledData, Task
+from fewmask.learning.optim import OptimiserConfig
+from fewmask.learning.recipe import build_from
+from fewmask.learning.views import IGNORE, WeakViews
+from fewmask.methods.supervised.supervised import Config as SupervisedConfig
+from fewmask.methods.supervised.supervised import Supervised
+from fewmask.nets.base.device import keep_memory
+from fewmask.nets.base.normalise import Normalise
+from fewmask.nets.base.published import Header, save_model
+from fewmask.nets.dsnet.dsnet import IMAGENET
+from fewmask.prediction.predictor import BATCH, Predictor
+from fewmask.prediction.shards import SHARD, label_in_shards
+from fewmask.scoring.confusion import confusion
+from fewmask.selection.filter import filter_store
+from fewmask.stores.codes import encode, minimum_code
+from fewmask.stores.hdf5 import add_image, create
+from fewmask.stores.images import Images, write_images
+from fewmask.stores.labels import Labelled, Labels, write_labels
+from fewmask.stores.split import Split
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, NAMES = 11, [f"class{number:02d}" for number in range(11)]

@@ -28,9 +28,9 @@ from torch.nn import functional as F
 
 from benchmarks.machine import describe
 from benchmarks.timing import Result, interleaved
-from pipeline.core.allocator import keep_memory
-from pipeline.views.strong import GEOMETRIC, Hole, Operation, Strong, StrongViews, draw_strong
-from pipeline.views.weak import IGNORE
+from fewmask.learning.views import IGNORE
+from fewmask.methods.three_stage.strong import GEOMETRIC, Hole, Operation, Strong, StrongViews, draw_strong
+from fewmask.nets.base.device import keep_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (321, 321), (256, 512)

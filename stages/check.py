@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.errors import DataError, UserError
-from pipeline.core.params import Params
-from pipeline.core.progress import say
-from pipeline.core.runtime import read_runtime
-from pipeline.core.stage import run_command
-from pipeline.datasets.opening import keys_under, learnable, open_source
-from pipeline.datasets.scan import scan
-from pipeline.datasets.sources import DatasetConfig, Known, NoSource, Sample, Source, SourceConfig
-from pipeline.datasets.split import Catalogue
-from pipeline.datasets.tags import read_tags
-from pipeline.learning.checking import data_problems, section_problems
-from pipeline.stores.classes import require_same_classes
+from fewmask.checking.checks import data_problems, section_problems
+from fewmask.core.errors import DataError, UserError
+from fewmask.core.params import Params
+from fewmask.core.progress import say
+from fewmask.core.runtime import read_runtime
+from fewmask.core.stage import run_command
+from fewmask.datasets.base.dataset import DatasetConfig, Known, NoSource, Sample, Source, SourceConfig
+from fewmask.datasets.base.opening import keys_under, learnable, open_source
+from fewmask.datasets.base.scan import scan
+from fewmask.datasets.base.tags import read_tags
+from fewmask.splitting import Catalogue
+from fewmask.stores.images import require_same_classes
 
 
 def arguments() -> argparse.ArgumentParser:

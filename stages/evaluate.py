@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.params import Params, Seed
-from pipeline.core.progress import say
-from pipeline.core.runtime import start
-from pipeline.core.stage import run_command, stage
-from pipeline.core.tables import metrics_json, rows_csv
-from pipeline.datasets.split import Split
-from pipeline.nets.fusion import FusionConfig
-from pipeline.nets.predict import Predictor
-from pipeline.reporting.palette import examples, palette_image
-from pipeline.reporting.routes import drawing
-from pipeline.scoring.evaluation import EvaluateConfig, cost, evaluate
-from pipeline.scoring.fusion import Recorder
-from pipeline.scoring.routes import recorded, rows, together
-from pipeline.stores.images import Images
+from fewmask.core.files import metrics_json, rows_csv
+from fewmask.core.params import Params, Seed
+from fewmask.core.progress import say
+from fewmask.core.stage import run_command, stage
+from fewmask.drawing.gate_grid import drawing
+from fewmask.drawing.palette import examples, palette_image
+from fewmask.nets.base.device import start
+from fewmask.prediction.fusion import FusionConfig
+from fewmask.prediction.predictor import Predictor
+from fewmask.scoring.dropped import Recorder
+from fewmask.scoring.evaluation import EvaluateConfig, cost, evaluate
+from fewmask.scoring.gates import recorded, rows, together
+from fewmask.stores.images import Images
+from fewmask.stores.split import Split
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -10,16 +10,16 @@ import math
 from contextlib import ExitStack
 from pathlib import Path
 
-from pipeline.core.params import Params
-from pipeline.core.progress import say, warn
-from pipeline.core.stage import run_command, stage
-from pipeline.core.tables import metrics_json, rows_csv
-from pipeline.datasets.split import Split
-from pipeline.labelling.filter import FilterConfig, curve, filter_store, measure, minimum_codes, summary
-from pipeline.scoring.selection import select
-from pipeline.stores.codes import minimum_code
-from pipeline.stores.images import Images
-from pipeline.stores.labels import Labels
+from fewmask.core.files import metrics_json, rows_csv
+from fewmask.core.params import Params
+from fewmask.core.progress import say, warn
+from fewmask.core.stage import run_command, stage
+from fewmask.selection.filter import FilterConfig, curve, filter_store, measure, minimum_codes, summary
+from fewmask.selection.measures import select
+from fewmask.stores.codes import minimum_code
+from fewmask.stores.images import Images
+from fewmask.stores.labels import Labels
+from fewmask.stores.split import Split
 
 KEYS = ("filter",)
 

@@ -11,24 +11,24 @@ from pathlib import Path
 
 import torch
 
-from pipeline.core.params import Params, Seed
-from pipeline.core.runtime import start
-from pipeline.core.seeding import torch_seed
-from pipeline.core.stage import run_command, stage
-from pipeline.core.tables import rows_csv
-from pipeline.datasets.split import Split
-from pipeline.learning.data import open_batches
-from pipeline.learning.fit import fit
-from pipeline.learning.recipe import Recipe, learner_class, require_tags
-from pipeline.nets.published import save_model
-from pipeline.stores.images import Images
+from fewmask.core.files import rows_csv
+from fewmask.core.params import Params, Seed
+from fewmask.core.stage import run_command, stage
+from fewmask.learning.data import open_batches
+from fewmask.learning.fit import fit
+from fewmask.learning.recipe import Recipe, learner_class, require_tags
+from fewmask.learning.seeding import torch_seed
+from fewmask.nets.base.device import start
+from fewmask.nets.base.published import save_model
+from fewmask.stores.images import Images
+from fewmask.stores.split import Split
 
 TAGS = "image-level labels: batches say which classes occur, and images with tags alone count as labelled"
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.fit", description=__doc__)
-    parser.add_argument("--learner", required=True, help="module.Class, such as pipeline.methods.supervised.Supervised")
+    parser.add_argument("--learner", required=True, help="method.Class, such as supervised.Supervised")
     parser.add_argument("--section", nargs="+", required=True, help="keys of params.yaml, such as supervised")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))

@@ -8,14 +8,14 @@ pass an image; it writes shards of 64 images and goes on from the finished ones 
 import argparse
 from pathlib import Path
 
-from pipeline.core.params import Params
-from pipeline.core.runtime import start
-from pipeline.core.stage import run_command, stage
-from pipeline.datasets.split import Split
-from pipeline.labelling.shards import label_in_shards
-from pipeline.nets.predict import Predictor
-from pipeline.stores.images import Images
-from pipeline.stores.labels import merge
+from fewmask.core.params import Params
+from fewmask.core.stage import run_command, stage
+from fewmask.nets.base.device import start
+from fewmask.prediction.predictor import Predictor
+from fewmask.prediction.shards import label_in_shards
+from fewmask.stores.images import Images
+from fewmask.stores.labels import merge
+from fewmask.stores.split import Split
 
 KEYS = ()
 

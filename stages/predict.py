@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from pipeline.core.errors import ConfigError
-from pipeline.core.params import Params
-from pipeline.core.progress import say
-from pipeline.core.runtime import start
-from pipeline.core.stage import run_command
-from pipeline.labelling.folder import predict_folder
-from pipeline.nets.fusion import TAU, FusedPredictor
-from pipeline.nets.predict import Predictor
+from fewmask.core.errors import ConfigError
+from fewmask.core.params import Params
+from fewmask.core.progress import say
+from fewmask.core.stage import run_command
+from fewmask.nets.base.device import start
+from fewmask.prediction.fusion import TAU, FusedPredictor
+from fewmask.prediction.image_folder import predict_folder
+from fewmask.prediction.predictor import Predictor
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -9,18 +9,16 @@ import argparse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from pipeline.core.errors import DataError
-from pipeline.core.params import Params
-from pipeline.core.progress import say
-from pipeline.core.runtime import read_runtime
-from pipeline.core.stage import Run, run_command, stage
-from pipeline.datasets.imagefiles import read_extent
-from pipeline.datasets.opening import keys_under, learnable, open_source
-from pipeline.datasets.scan import Read, scan, state
-from pipeline.datasets.sources import DatasetConfig, Known, NoSource, Sample, Source, SourceConfig, StreetsConfig
-from pipeline.datasets.tags import read_tags
-from pipeline.stores.classes import require_same_classes
-from pipeline.stores.images import Images, write_images
+from fewmask.core.errors import DataError
+from fewmask.core.params import Params
+from fewmask.core.progress import say
+from fewmask.core.stage import Run, run_command, stage
+from fewmask.datasets.base.dataset import DatasetConfig, Known, NoSource, Sample, Source, SourceConfig, StreetsConfig
+from fewmask.datasets.base.imagefiles import read_extent
+from fewmask.datasets.base.opening import keys_under, learnable, open_source
+from fewmask.datasets.base.scan import Read, scan, state
+from fewmask.datasets.base.tags import read_tags
+from fewmask.stores.images import Images, require_same_classes, write_images
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -74,7 +72,7 @@ def publish(
     samples = listing()
     before, tags = state(samples), read_tags(config, source.classes, samples)
     with run.publishing(out) as aside:
-        found = scan(source, samples, "prepare", read_runtime(run.params).workers)
+        found = scan(source, samples, "prepare", run.runtime.workers)
         rows = (
             (s.id, s.role, image, mask, extent_of(s, config), tags.of(s, mask))
             for s, image, mask in others(found, target)

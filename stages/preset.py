@@ -10,12 +10,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.core.errors import ConfigError
-from pipeline.core.files import write_bytes
-from pipeline.core.params import Params
-from pipeline.core.progress import say
-from pipeline.core.stage import run_command
-from pipeline.presets import PRESETS, Cell, find_presets, is_preset
+from fewmask.checking.presets import PRESETS, Cell, find_presets, is_preset
+from fewmask.core.errors import ConfigError
+from fewmask.core.files import write_bytes
+from fewmask.core.params import Params
+from fewmask.core.progress import say
+from fewmask.core.stage import run_command
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -9,12 +9,11 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from pipeline.core.params import Params
-from pipeline.core.progress import say
-from pipeline.core.stage import run_command, stage
-from pipeline.datasets.split import Split
-from pipeline.reporting.page import report
-from pipeline.reporting.results import (
+from fewmask.core.params import Params
+from fewmask.core.progress import say
+from fewmask.core.stage import run_command, stage
+from fewmask.reporting.page import report
+from fewmask.reporting.results import (
     Study,
     chosen_files,
     method_files,
@@ -24,8 +23,9 @@ from pipeline.reporting.results import (
     read_routes,
     read_trials,
 )
-from pipeline.stores.images import Images
-from pipeline.stores.labels import Labels
+from fewmask.stores.images import Images
+from fewmask.stores.labels import Labels
+from fewmask.stores.split import Split
 
 KEYS = ()
 SEARCHED = "selene"  # whose network budgets make cheaper

@@ -6,11 +6,11 @@ Reads params `seed`, `split` and data/images.h5; writes data/split.json. Costs: 
 import argparse
 from pathlib import Path
 
-from pipeline.core.params import Params, Seed
-from pipeline.core.progress import say, warn
-from pipeline.core.stage import run_command, stage
-from pipeline.datasets.split import SplitConfig, make_split
-from pipeline.stores.images import Images
+from fewmask.core.params import Params, Seed
+from fewmask.core.progress import say, warn
+from fewmask.core.stage import run_command, stage
+from fewmask.splitting import SplitConfig, make_split
+from fewmask.stores.images import Images
 
 KEYS = ("seed", "split")
 

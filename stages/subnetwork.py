@@ -14,21 +14,21 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML
 
-from pipeline.core.errors import ConfigError, DataError
-from pipeline.core.files import published
-from pipeline.core.params import Params
-from pipeline.core.progress import Progress, say
-from pipeline.core.runtime import start
-from pipeline.core.stage import check_paths, run_command
-from pipeline.datasets.split import Split
-from pipeline.nets.cells import CLOSED
-from pipeline.nets.cost import gmacs
-from pipeline.nets.predict import BATCH, Predictor
-from pipeline.nets.published import save_model
-from pipeline.nets.segnet import SegNet
-from pipeline.nets.subnetwork import fixed, require_gates
-from pipeline.scoring.routes import recorded
-from pipeline.stores.images import Images
+from fewmask.core.errors import ConfigError, DataError
+from fewmask.core.files import published
+from fewmask.core.params import Params
+from fewmask.core.progress import Progress, say
+from fewmask.core.stage import check_paths, run_command
+from fewmask.costs.macs import gmacs
+from fewmask.nets.base.device import start
+from fewmask.nets.base.published import save_model
+from fewmask.nets.base.segnet import SegNet
+from fewmask.nets.routing.cells import CLOSED
+from fewmask.prediction.predictor import BATCH, Predictor
+from fewmask.prediction.subnetwork import fixed, require_gates
+from fewmask.scoring.gates import recorded
+from fewmask.stores.images import Images
+from fewmask.stores.split import Split
 
 
 def arguments() -> argparse.ArgumentParser:

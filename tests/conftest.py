@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.stores.hdf5 import seal
-from pipeline.stores.images import write_images
-from pipeline.stores.labels import Labelled, write_labels
+from fewmask.stores.hdf5 import seal
+from fewmask.stores.images import write_images
+from fewmask.stores.labels import Labelled, write_labels
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ["sky", "road", "car"]

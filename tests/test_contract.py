@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learning.batches import Batches, Pool
-from pipeline.learning.fit import fit
-from pipeline.learning.learner import Learner, Task
-from pipeline.methods.auxiliary import AuxiliaryNetwork
-from pipeline.methods.contrastive import Contrastive
-from pipeline.methods.mlmt import MLMT
-from pipeline.methods.s4gan import S4GAN
-from pipeline.methods.selene import Selene
-from pipeline.methods.supervised import Supervised
-from pipeline.methods.three_stage import ThreeStage
-from pipeline.nets.dsnet import Config as DSNet
-from pipeline.nets.published import build
-from pipeline.nets.routing import Config as Routing
-from pipeline.views.weak import Normalise, WeakViews
+from fewmask.learning.batches import Batches, Pool
+from fewmask.learning.fit import fit
+from fewmask.learning.learner import Learner, Task
+from fewmask.learning.views import WeakViews
+from fewmask.methods.auxiliary.auxiliary import AuxiliaryNetwork
+from fewmask.methods.contrastive.contrastive import Contrastive
+from fewmask.methods.mlmt.mlmt import MLMT
+from fewmask.methods.s4gan.s4gan import S4GAN
+from fewmask.methods.selene.selene import Selene
+from fewmask.methods.supervised.supervised import Supervised
+from fewmask.methods.three_stage.three_stage import ThreeStage
+from fewmask.nets.base.normalise import Normalise
+from fewmask.nets.base.published import build
+from fewmask.nets.dsnet.dsnet import Config as DSNet
+from fewmask.nets.routing.routing import Config as Routing
 
 
 class Peers(Selene):
@@ -170,7 +171,7 @@ class TestEveryLearner:
         assert seen == set(learner.players())
 
     def test_the_result_can_be_built_again_from_its_section(self, kind):
-        from pipeline.learning.recipe import build_from
+        from fewmask.learning.recipe import build_from
 
         network, module = make(kind).result()
         build_from(network, 3).load_state_dict(module.state_dict())

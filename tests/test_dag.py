@@ -13,8 +13,8 @@ import pytest
 from dvc.stage.cache import _get_cache_hash
 from ruamel.yaml import YAML
 
-from pipeline.core.params import Params
-from pipeline.learning.graph import nodes
+from fewmask.checking.graph import nodes
+from fewmask.core.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ("pipeline/nets/${network.name}.py", "pipeline/nets/${selene.network.name}.py")
@@ -75,10 +75,10 @@ def needed(name: str) -> set[Path]:
         module = line[line.index("--learner") + 1].rpartition(".")[0]
         roots.append(ROOT / f"{module.replace('.', '/')}.py")
     files = closure(roots)
-    if ROOT / "pipeline/nets/published.py" in files:
+    if ROOT / "pipeline/nets/base/published.py" in files:
         files |= closure(SEGMENTATION)
     if "--confidence" in line:
-        files |= closure([ROOT / "pipeline/nets/auxiliary.py"])
+        files |= closure([ROOT / "pipeline/methods/auxiliary/judge.py"])
     return files
 
 
@@ -158,7 +158,7 @@ def test_runtime_is_declared_by_no_stage():
 
 
 def test_labels_are_not_made_anew_when_the_fusion_changes():
-    made_of_it = {name for name in STAGES if "pipeline/nets/fusion.py" in dependencies(name)}
+    made_of_it = {name for name in STAGES if "pipeline/prediction/fusion.py" in dependencies(name)}
     assert made_of_it == {name for name in STAGES if name.startswith("evaluate@")}
 
 

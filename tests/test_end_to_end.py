@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.stores.images import Images
+from fewmask.stores.images import Images
 
 ROOT = Path(__file__).resolve().parents[1]
 CAMVID = os.environ.get("FEWMASK_CAMVID")

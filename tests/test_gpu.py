@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from pipeline.core.runtime import start
-from pipeline.learning.fit import fit
-from pipeline.methods.mlmt import MLMT
-from pipeline.nets import routing
-from pipeline.nets.routing import encoder_of
-from pipeline.views.weak import Normalise
+from fewmask.learning.fit import fit
+from fewmask.methods.mlmt.mlmt import MLMT
+from fewmask.nets.base.device import start
+from fewmask.nets.base.normalise import Normalise
+from fewmask.nets.routing import routing
+from fewmask.nets.routing.routing import encoder_of
 from tests import test_contract
 from tests.test_contract import LEARNERS, batches, make  # noqa: F401
 

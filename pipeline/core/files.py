@@ -1,12 +1,22 @@
-"""Files that are whole or absent: write aside, fsync, rename into place, fsync the folder."""
+"""Files that are whole or absent: write aside, fsync, rename into place, fsync the folder.
 
+Metrics are JSON and plots are CSV, sorted and rounded, so that a diff of two files is a diff of results.
+"""
+
+import csv
 import hashlib
+import io
+import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from pipeline.core.errors import ConfigError
+from fewmask.core.errors import ConfigError
+
+DIGITS = 6  # of a number in metrics and plots
 
 
 @contextmanager
@@ -51,6 +61,31 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def metrics_json(values: Mapping[str, Any]) -> str:
+    """A flat mapping -> JSON text; NaN and None become null."""
+    return json.dumps({key: _plain(value) for key, value in values.items()}, indent=1, sort_keys=True) + "\n"
+
+
+def rows_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows -> CSV text with a header line; undefined values are empty."""
+    listed = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in listed for key in row)), lineterminator="\n")
+    writer.writeheader()
+    for row in listed:
+        plain = {key: _plain(value) for key, value in row.items()}
+        writer.writerow({key: "" if value is None else value for key, value in plain.items()})
+    return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return round(value, DIGITS) if math.isfinite(value) else None
+    return value
 
 
 def _sync(path: Path) -> None:

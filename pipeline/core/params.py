@@ -26,7 +26,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
-from pipeline.core.errors import ConfigError, raise_all
+from fewmask.core.errors import ConfigError, raise_all
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20

@@ -23,9 +23,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from pipeline.core.errors import BusyError, ConfigError, DataError, UserError
-from pipeline.core.files import published, sha256
-from pipeline.core.params import Params
+from fewmask.core.errors import BusyError, ConfigError, DataError, UserError
+from fewmask.core.files import published, sha256
+from fewmask.core.params import Params
+from fewmask.core.runtime import Runtime, read_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 IO_ERROR = 74
@@ -60,6 +61,11 @@ class Run:
         """Several sections as one: a later key overrides an earlier one, and so on inside mappings."""
         assert set(keys) <= set(self.keys), f"{self.name} reads {keys} but does not declare them"
         return self.params.merged(keys, schema)
+
+    @property
+    def runtime(self) -> Runtime:
+        """Where and how fast it runs; never what comes out."""
+        return read_runtime(self.params)
 
     @contextmanager
     def publishing(self, path: Path) -> Iterator[Path]:
@@ -140,10 +146,11 @@ def _state(params: Params, keys: tuple[str, ...], inputs: tuple[Path, ...], code
 
 def _code() -> list[str]:
     """Files of this project that the process has loaded, and all networks, which are loaded later by name."""
-    files = {Path(str(module.__file__)) for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
+    loaded = [module for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
+    files = {Path(str(module.__file__)).resolve() for module in loaded}
     ours = {file for file in files if file.parent.is_relative_to(ROOT / "pipeline") or file.parent == ROOT / "stages"}
-    if "pipeline.nets" in sys.modules:
-        ours |= set((ROOT / "pipeline/nets").glob("*.py"))
+    if "fewmask.nets" in sys.modules:
+        ours |= set((ROOT / "pipeline/nets").rglob("*.py"))
     return sorted(str(file.relative_to(ROOT)) for file in ours)
 
 

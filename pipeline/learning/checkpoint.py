@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from pipeline.core.errors import ArtefactError
-from pipeline.core.files import write_bytes, write_text
-from pipeline.core.progress import warn
+from fewmask.core.errors import ArtefactError
+from fewmask.core.files import write_bytes, write_text
+from fewmask.core.progress import warn
 
 KEEP = 2
 

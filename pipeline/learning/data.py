@@ -7,16 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pipeline.core.errors import ArtefactError, DataError
-from pipeline.core.progress import warn
-from pipeline.datasets.split import Split
-from pipeline.learning.batches import Batches, Pool, SourceSteps, Stream
-from pipeline.learning.fit import FitConfig
-from pipeline.stores.classes import require_same_classes
-from pipeline.stores.hdf5 import IGNORE
-from pipeline.stores.images import Images
-from pipeline.stores.labels import Labels
-from pipeline.views.weak import Normalise
+from fewmask.core.errors import ArtefactError, DataError
+from fewmask.core.progress import warn
+from fewmask.learning.batches import Batches, Pool, SourceSteps, Stream
+from fewmask.learning.fit import FitConfig
+from fewmask.nets.base.normalise import Normalise
+from fewmask.stores.hdf5 import IGNORE
+from fewmask.stores.images import Images, require_same_classes
+from fewmask.stores.labels import Labels
+from fewmask.stores.split import Split
 
 
 class Masked(NamedTuple):

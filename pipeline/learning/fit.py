@@ -12,17 +12,17 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import nn
 
-from pipeline.core.errors import ConfigError, NonFiniteError
-from pipeline.core.params import Section
-from pipeline.core.progress import Progress, say
-from pipeline.core.seeding import torch_seed
-from pipeline.core.stage import Signals, Stopped
-from pipeline.learning import checkpoint
-from pipeline.learning.batches import Batches
-from pipeline.learning.learner import Batch, Learner, Update
-from pipeline.learning.optim import OptimiserConfig, make_optimiser, set_rate
-from pipeline.nets.batchnorm import Mode, set_batch_norm
-from pipeline.views.weak import WeakViews
+from fewmask.core.errors import ConfigError, NonFiniteError
+from fewmask.core.params import Section
+from fewmask.core.progress import Progress, say
+from fewmask.core.stage import Signals, Stopped
+from fewmask.learning import checkpoint
+from fewmask.learning.batches import Batches
+from fewmask.learning.batchnorm import Mode, set_batch_norm
+from fewmask.learning.learner import Batch, Learner, Update
+from fewmask.learning.optim import OptimiserConfig, make_optimiser, set_rate
+from fewmask.learning.seeding import torch_seed
+from fewmask.learning.views import WeakViews
 
 ROWS = 100  # of a history file: means over equal parts of the training
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from pipeline.views.weak import Normalise
+from fewmask.nets.base.normalise import Normalise
 
 
 @dataclass(frozen=True)

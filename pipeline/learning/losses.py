@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.learning.learner import PixelCounts
+from fewmask.learning.learner import PixelCounts
 
 IGNORE = 255
 EPS = 1e-12
@@ -24,6 +24,11 @@ def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) 
     logs = logits.float().log_softmax(1).permute(0, 2, 3, 1).flatten(0, 2)  # (B H W, C)
     total = F.nll_loss(logs, target.flatten(), weight, ignore_index=IGNORE, reduction="sum")
     return total / valid_weight(target.flatten(), weight).clamp_min(EPS)
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over all scores; logits and target (of 0..1) have one shape."""
+    return F.binary_cross_entropy_with_logits(logits, target)
 
 
 def valid_weight(target: Tensor, weight: Tensor | None) -> Tensor:

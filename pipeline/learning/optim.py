@@ -8,8 +8,8 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import nn
 
-from pipeline.core.errors import ConfigError
-from pipeline.core.params import Section
+from fewmask.core.errors import ConfigError
+from fewmask.core.params import Section
 
 
 class OptimiserConfig(Section):

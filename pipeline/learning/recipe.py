@@ -11,12 +11,13 @@ import h5py
 import numpy as np
 import torch
 
-from pipeline.core.errors import ArtefactError, ConfigError
-from pipeline.core.stage import Run
-from pipeline.learning.fit import FitConfig
-from pipeline.learning.learner import Learner, Task
-from pipeline.nets.batchnorm import require_sense
-from pipeline.nets.published import (
+from fewmask.core.errors import ArtefactError, ConfigError
+from fewmask.core.stage import Run
+from fewmask.learning.batchnorm import require_sense
+from fewmask.learning.fit import FitConfig
+from fewmask.learning.learner import Learner, Task
+from fewmask.nets.base.normalise import Normalise
+from fewmask.nets.base.published import (
     Header,
     Model,
     build,
@@ -25,24 +26,21 @@ from pipeline.nets.published import (
     network_module,
     segmentation_module,
 )
-from pipeline.nets.segnet import SegNet
-from pipeline.stores.images import Images
-from pipeline.views.weak import Normalise
+from fewmask.nets.base.segnet import SegNet
+from fewmask.stores.images import Images
 
 
 def learner_class(name: str) -> type[Learner]:
-    """``package.module.Class`` -> the class.
+    """``s4gan.S4GAN`` -> that class of pipeline/methods/s4gan/s4gan.py.
 
     Raises:
         ConfigError: there is no such learner.
     """
     module, _, kind = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), kind)
+        found = getattr(importlib.import_module(f"fewmask.methods.{module}.{module}"), kind)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"--learner: found '{name}'; expected such as pipeline.methods.supervised.Supervised."
-        ) from error
+        raise ConfigError(f"--learner: found '{name}'; expected such as supervised.Supervised.") from error
     if not (isinstance(found, type) and issubclass(found, Learner)):
         raise ConfigError(f"--learner: '{name}' is no Learner; expected a class of pipeline/methods.")
     return found

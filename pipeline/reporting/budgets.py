@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.reporting.charts import Line, frame_of, line_chart
-from pipeline.reporting.markup import Html, join, number, percent, tag
-from pipeline.reporting.results import Study, Trial
+from fewmask.drawing.markup import Html, join, number, percent, tag
+from fewmask.reporting.charts import Line, frame_of, line_chart
+from fewmask.reporting.results import Study, Trial
 
 SIZE = (560, 330)
 HEADS = ("budget", "steps", "mean GMACs", "of all gates open, %", "mIoU, %")

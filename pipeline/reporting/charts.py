@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.reporting.markup import DASH, Html, join, percent, signed, tag
+from fewmask.drawing.markup import DASH, Html, join, percent, signed, tag
 
 LEFT, RIGHT, TOP, BOTTOM = 40, 12, 10, 36
 CELLS = ((12, 30), (24, 22), (math.inf, 13))  # up to so many classes, cells of this size

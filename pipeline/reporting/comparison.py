@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.reporting.charts import heat_map
-from pipeline.reporting.markup import Html, bar, join, known, number, percent, points, swatch, tag, trend
-from pipeline.reporting.results import Method, Study
+from fewmask.drawing.markup import Html, bar, join, known, number, percent, points, swatch, tag, trend
+from fewmask.reporting.charts import heat_map
+from fewmask.reporting.results import Method, Study
 
 
 @dataclass(frozen=True)

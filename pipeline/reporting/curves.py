@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pipeline.reporting.charts import Line, frame_of, line_chart, mark
-from pipeline.reporting.markup import Html, bar, join, number, percent, swatch, tag
-from pipeline.reporting.results import Chosen, History, Study
+from fewmask.drawing.markup import Html, bar, join, number, percent, swatch, tag
+from fewmask.reporting.charts import Line, frame_of, line_chart, mark
+from fewmask.reporting.results import Chosen, History, Study
 
 CURVES = (
     ("pixel_accuracy", "accuracy of the kept pixels", "s1"),

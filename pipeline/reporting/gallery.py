@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from pipeline.labelling.filter import keep
-from pipeline.reporting import pictures
-from pipeline.reporting.markup import Html, percent, tag
-from pipeline.reporting.palette import IGNORE, examples
-from pipeline.reporting.pictures import figure
-from pipeline.reporting.results import Chosen, Study
-from pipeline.stores.codes import thresholds
-from pipeline.stores.labels import Labelled, Labels
+from fewmask.drawing.markup import Html, percent, tag
+from fewmask.drawing.palette import IGNORE, examples
+from fewmask.reporting import pictures
+from fewmask.reporting.pictures import figure
+from fewmask.reporting.results import Chosen, Study
+from fewmask.selection.filter import keep
+from fewmask.stores.codes import thresholds
+from fewmask.stores.labels import Labelled, Labels
 
 
 def evaluated(study: Study) -> Html:

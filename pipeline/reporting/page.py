@@ -3,12 +3,12 @@
 from pathlib import Path
 from string import Template
 
-from pipeline.reporting import budgets, comparison, curves, gallery
-from pipeline.reporting.markup import Html, join, swatch, tag, text
-from pipeline.reporting.pictures import confidence_scale
-from pipeline.reporting.results import Study
-from pipeline.reporting.rounds import rounds
-from pipeline.reporting.routes import drawing
+from fewmask.drawing.gate_grid import drawing
+from fewmask.drawing.markup import Html, join, swatch, tag, text
+from fewmask.reporting import budgets, comparison, curves, gallery
+from fewmask.reporting.pictures import confidence_scale
+from fewmask.reporting.results import Study
+from fewmask.reporting.rounds import rounds
 
 FOLDER = Path(__file__).parent
 

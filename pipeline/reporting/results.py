@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.core.errors import ArtefactError
-from pipeline.datasets.split import Split
-from pipeline.reporting.palette import examples
-from pipeline.stores.images import Images
-from pipeline.stores.labels import Labels
+from fewmask.core.errors import ArtefactError
+from fewmask.drawing.palette import examples
+from fewmask.stores.images import Images
+from fewmask.stores.labels import Labels
+from fewmask.stores.split import Split
 
 BASELINE = "supervised"
 ROUTES = ("layer", "level", "keep", "up", "down", "open")
@@ -77,7 +77,7 @@ class Study:
     chosen: Chosen | None = None
     histories: list[History] = field(default_factory=list)
     rounds: list[Labels] = field(default_factory=list)
-    routes: list[dict[str, Any]] = field(default_factory=list)  # rows of scoring/routes.py
+    routes: list[dict[str, Any]] = field(default_factory=list)  # rows of scoring/gates.py
     trials: list[Trial] = field(default_factory=list)
 
     @property

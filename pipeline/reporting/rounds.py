@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from pipeline.reporting import pictures
-from pipeline.reporting.gallery import example
-from pipeline.reporting.markup import Html, join, percent, points, tag, trend
-from pipeline.reporting.palette import IGNORE, examples
-from pipeline.reporting.pictures import figure
-from pipeline.reporting.results import Study
-from pipeline.scoring.overlap import iou, mean_over_present
-from pipeline.stores.labels import Labels
+from fewmask.drawing.markup import Html, join, percent, points, tag, trend
+from fewmask.drawing.palette import IGNORE, examples
+from fewmask.reporting import pictures
+from fewmask.reporting.gallery import example
+from fewmask.reporting.pictures import figure
+from fewmask.reporting.results import Study
+from fewmask.scoring.overlap import iou, mean_over_present
+from fewmask.stores.labels import Labels
 
 
 def rounds(study: Study) -> Html:

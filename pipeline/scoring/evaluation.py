@@ -8,17 +8,17 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from pipeline.core.params import Section, Size
-from pipeline.core.progress import Progress
-from pipeline.nets.cost import gmacs, parameters
-from pipeline.nets.predict import BATCH, Predictor
-from pipeline.nets.routes import costs_of
-from pipeline.nets.segnet import SegNet
-from pipeline.scoring.boundary import rim_counts, rim_width
-from pipeline.scoring.calibration import bin_sums, expected_error
-from pipeline.scoring.confusion import confusion
-from pipeline.scoring.overlap import accuracy, iou, mean_over_present
-from pipeline.stores.images import Images
+from fewmask.core.params import Section, Size
+from fewmask.core.progress import Progress
+from fewmask.costs.macs import gmacs, parameters
+from fewmask.costs.route_cost import costs_of
+from fewmask.nets.base.segnet import SegNet
+from fewmask.prediction.predictor import BATCH, Predictor
+from fewmask.scoring.boundary import rim_counts, rim_width
+from fewmask.scoring.calibration import bin_sums, expected_error
+from fewmask.scoring.confusion import confusion
+from fewmask.scoring.overlap import accuracy, iou, mean_over_present
+from fewmask.stores.images import Images
 
 
 class EvaluateConfig(Section):

@@ -18,8 +18,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.core.errors import ArtefactError
-from pipeline.core.stage import Signals, Stopped
+from fewmask.core.errors import ArtefactError
+from fewmask.core.stage import Signals, Stopped
 
 IGNORE = 255
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

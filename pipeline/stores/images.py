@@ -17,11 +17,12 @@ from typing import Self
 import h5py
 import numpy as np
 
-from pipeline.core.errors import ArtefactError
-from pipeline.stores.hdf5 import IGNORE, crc, create, expect, open_checked, reading, text_attribute
+from fewmask.core.errors import ArtefactError, DataError
+from fewmask.stores.hdf5 import IGNORE, crc, create, expect, open_checked, reading, text_attribute
 
 SCHEMA, VERSION = "fewmask-images", 3
 UNKNOWN = 255  # of tags
+BACKGROUND = "background"  # the class of this name, if there is one, is in every image: tagged always, dropped never
 Sample = (  # id, role, image, mask; where there is padding, the extent; where it has any, the tags
     tuple[str, str, np.ndarray, np.ndarray | None]
     | tuple[str, str, np.ndarray, np.ndarray | None, tuple[int, int] | None]
@@ -182,3 +183,20 @@ def write_images(
             writer.add(*sample)
         assert writer is not None and len(writer.rows) == count
         writer.finish(class_names, colours)
+
+
+def require_same_classes(source: Sequence[str], target: Sequence[str]) -> None:
+    """Refuse a source domain whose class list is not the target's.
+
+    Raises:
+        DataError: with the classes that only one of the two has, or the first that stands elsewhere.
+    """
+    lists = {"source": (source, target), "target": (target, source)}
+    alone = {title: [name for name in names if name not in others] for title, (names, others) in lists.items()}
+    found = [f"only in the {title}: {', '.join(names)}" for title, names in alone.items() if names]
+    moved = [pair for pair in zip(source, target, strict=False) if pair[0] != pair[1]]
+    if moved and not found:
+        found = [f"another order: where the target has {moved[0][1]}, the source has {moved[0][0]}"]
+    if found:
+        remedy = "Choose a dataset.source with the classes of dataset, or give both one list, then run 'dvc repro'."
+        raise DataError(f"dataset.source: {'; '.join(found)}; expected the same classes in the same order. {remedy}")

@@ -19,11 +19,11 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from pipeline.core.errors import ArtefactError
-from pipeline.core.files import published
-from pipeline.stores.codes import EDGES
-from pipeline.stores.hdf5 import IGNORE, add_image, crc, create, expect, open_checked, reading, text_attribute
-from pipeline.stores.images import Images
+from fewmask.core.errors import ArtefactError
+from fewmask.core.files import published
+from fewmask.stores.codes import EDGES
+from fewmask.stores.hdf5 import IGNORE, add_image, crc, create, expect, open_checked, reading, text_attribute
+from fewmask.stores.images import Images
 
 SCHEMA, VERSION = "fewmask-labels", 1
 SHARD_SCHEMA = "fewmask-labels-shard"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.core.errors import DataError, raise_all
+from fewmask.core.errors import DataError, raise_all
 
 
 def test_no_problem_is_no_error() -> None:

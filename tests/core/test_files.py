@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import ConfigError
-from pipeline.core.files import published, sha256, write_bytes, write_text
+from fewmask.core.errors import ConfigError
+from fewmask.core.files import published, sha256, write_bytes, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,7 +84,7 @@ def test_content_and_folder_are_synced_around_the_rename(tmp_path: Path, monkeyp
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 def test_the_kernel_sees_fsync_rename_fsync(tmp_path: Path) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    code = f"from pipeline.core.files import write_text; from pathlib import Path; write_text(Path({str(out)!r}), 'x')"
+    code = f"from fewmask.core.files import write_text; from pathlib import Path; write_text(Path({str(out)!r}), 'x')"
     trace = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,rename,renameat,renameat2", "-o", str(log)]
     done = subprocess.run([*trace, sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     if "ptrace" in done.stderr.lower():

@@ -10,10 +10,10 @@ import yaml
 from pydantic import Field, PositiveFloat, PositiveInt
 from ruamel.yaml import YAML
 
-from pipeline.core.errors import ConfigError
-from pipeline.core.params import Params, Section, Size
-from pipeline.datasets.sources import DatasetConfig
-from pipeline.datasets.split import SplitConfig
+from fewmask.core.errors import ConfigError
+from fewmask.core.params import Params, Section, Size
+from fewmask.datasets.base.dataset import DatasetConfig
+from fewmask.splitting import SplitConfig
 
 Write = Callable[..., Path]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.core.progress import Progress, say, warn
+from fewmask.core.progress import Progress, say, warn
 
 ODD = "params.yaml:100: [bold]a[/bold] :smile: " + "x" * 200
 

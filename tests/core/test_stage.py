@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import errors
-from pipeline.core.params import Params
-from pipeline.core.stage import Signals, Stopped, run_command, stage
+from fewmask.core import errors
+from fewmask.core.params import Params
+from fewmask.core.stage import Signals, Stopped, run_command, stage
 
 PARAMS = "seed: 0\nsplit: {labelled: 3}\nother: 1\n"
 
@@ -101,7 +101,7 @@ def test_edits_of_what_the_stage_does_not_read_are_no_concern() -> None:
 
 
 def test_changed_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.core import stage as module
+    from fewmask.core import stage as module
 
     module_file = Path(module.__file__)
     copy = Path("stage.py")
@@ -113,10 +113,14 @@ def test_changed_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_network_belongs_to_the_code_of_a_stage_that_loads_one_by_name() -> None:
-    import pipeline.nets  # noqa: F401
-    from pipeline.core.stage import _code
+    import fewmask.nets  # noqa: F401
+    from fewmask.core.stage import _code
 
-    assert {"pipeline/core/stage.py", "pipeline/nets/dsnet.py", "pipeline/nets/deeplabv3plus.py"} <= set(_code())
+    assert {
+        "pipeline/core/stage.py",
+        "pipeline/nets/dsnet/dsnet.py",
+        "pipeline/nets/deeplabv3plus/deeplabv3plus.py",
+    } <= set(_code())
 
 
 def test_an_input_is_never_an_output() -> None:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from pipeline.core.tables import metrics_json, rows_csv
+from fewmask.core.files import metrics_json, rows_csv
 
 
 def test_metrics_are_sorted_rounded_and_strict_json() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.core.errors import DataError
-from pipeline.datasets.camvid import CamVid
-from pipeline.datasets.scan import scan
-from pipeline.datasets.sources import CamVidConfig
+from fewmask.core.errors import DataError
+from fewmask.datasets.base.dataset import CamVidConfig
+from fewmask.datasets.base.scan import scan
+from fewmask.datasets.camvid.camvid import CamVid
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.errors import DataError
-from pipeline.datasets.cityscapes import TABLE, Cityscapes
-from pipeline.datasets.opening import open_source
-from pipeline.datasets.scan import scan
-from pipeline.datasets.sources import IGNORE, CityscapesConfig
+from fewmask.core.errors import DataError
+from fewmask.datasets.base.dataset import IGNORE, CityscapesConfig
+from fewmask.datasets.base.opening import open_source
+from fewmask.datasets.base.scan import scan
+from fewmask.datasets.cityscapes.cityscapes import TABLE, Cityscapes
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]

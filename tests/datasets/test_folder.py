@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.core.errors import ConfigError, DataError
-from pipeline.datasets.folder import Folder
-from pipeline.datasets.opening import open_source
-from pipeline.datasets.sources import FolderConfig
+from fewmask.core.errors import ConfigError, DataError
+from fewmask.datasets.base.dataset import FolderConfig
+from fewmask.datasets.base.opening import open_source
+from fewmask.datasets.folder.folder import Folder
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]

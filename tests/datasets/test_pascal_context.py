@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.errors import DataError
-from pipeline.datasets.fitting import PADDING
-from pipeline.datasets.opening import open_source
-from pipeline.datasets.pascal_context import PascalContext
-from pipeline.datasets.scan import scan
-from pipeline.datasets.sources import IGNORE, PascalContextConfig
-from pipeline.datasets.voc import voc_colour
+from fewmask.core.errors import DataError
+from fewmask.datasets.base.dataset import IGNORE, PascalContextConfig
+from fewmask.datasets.base.fitting import PADDING
+from fewmask.datasets.base.opening import open_source
+from fewmask.datasets.base.scan import scan
+from fewmask.datasets.pascal_context.pascal_context import PascalContext
+from fewmask.datasets.voc.voc import voc_colour
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]

@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.datasets.sources import Sample, StreetsConfig
-from pipeline.datasets.streets import CLASSES, COLOURS, IGNORE, draw, is_sparse
-from pipeline.datasets.streets_looks import LOOKS
-from pipeline.datasets.streets_source import Streets
+from fewmask.datasets.base.dataset import Sample, StreetsConfig
+from fewmask.datasets.streets.looks import LOOKS
+from fewmask.datasets.streets.scenes import CLASSES, COLOURS, IGNORE, draw, is_sparse
+from fewmask.datasets.streets.streets import Streets
 
 SIZE = (96, 128)
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.errors import DataError
-from pipeline.datasets.fitting import PADDING
-from pipeline.datasets.opening import open_source
-from pipeline.datasets.scan import scan
-from pipeline.datasets.sources import IGNORE, VocConfig
-from pipeline.datasets.voc import Voc
+from fewmask.core.errors import DataError
+from fewmask.datasets.base.dataset import IGNORE, VocConfig
+from fewmask.datasets.base.fitting import PADDING
+from fewmask.datasets.base.opening import open_source
+from fewmask.datasets.base.scan import scan
+from fewmask.datasets.voc.voc import Voc
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.core.seeding import generator
-from pipeline.learning.batches import Batches, Pool, SourceSteps, count_pixels
-from pipeline.views.weak import Normalise, WeakViews, apply_views, draw_view
+from fewmask.learning.batches import Batches, Pool, SourceSteps, count_pixels
+from fewmask.learning.seeding import generator
+from fewmask.learning.views import WeakViews, apply_views, draw_view
+from fewmask.nets.base.normalise import Normalise
 
 UNIT = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pipeline.core.errors import ArtefactError
-from pipeline.learning.checkpoint import load_newest, save
+from fewmask.core.errors import ArtefactError
+from fewmask.learning.checkpoint import load_newest, save
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.core.errors import ArtefactError, DataError
-from pipeline.datasets.split import Split
-from pipeline.learning.data import open_batches
-from pipeline.learning.fit import FitConfig
-from pipeline.stores.images import Images, write_images
-from pipeline.stores.labels import Labelled, write_labels
-from pipeline.views.weak import Normalise
+from fewmask.core.errors import ArtefactError, DataError
+from fewmask.learning.data import open_batches
+from fewmask.learning.fit import FitConfig
+from fewmask.nets.base.normalise import Normalise
+from fewmask.stores.images import Images, write_images
+from fewmask.stores.labels import Labelled, write_labels
+from fewmask.stores.split import Split
 from stages import fit
 
 UNIT = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.core.errors import ConfigError, NonFiniteError
-from pipeline.core.stage import Stopped
-from pipeline.learning.fit import FitConfig, History, fit
-from pipeline.learning.learner import Batch, Learner, Update
-from pipeline.nets.segnet import SegNet
+from fewmask.core.errors import ConfigError, NonFiniteError
+from fewmask.core.stage import Stopped
+from fewmask.learning.fit import FitConfig, History, fit
+from fewmask.learning.learner import Batch, Learner, Update
+from fewmask.nets.base.segnet import SegNet
 
 
 def config(steps: int, **optimiser) -> FitConfig:
@@ -120,7 +120,7 @@ def test_stopped_and_run_again_ends_in_the_same_bits(tmp_path, stop_at):
 @pytest.mark.parametrize("key", ["learner", "optimisers", "history", "step"])
 def test_every_part_of_a_checkpoint_matters(tmp_path, key):
     """Leaving out any saved part changes the outcome: nothing is saved for show."""
-    from pipeline.learning import checkpoint
+    from fewmask.learning import checkpoint
 
     def outcome(folder):
         learner = Two()

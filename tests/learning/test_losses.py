@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.learning.losses import class_weights, cross_entropy, hard, ohem_cross_entropy
+from fewmask.learning.losses import class_weights, cross_entropy, hard, ohem_cross_entropy
 
 
 def test_worked_weighted_mean():

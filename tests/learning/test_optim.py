@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 from torch import nn
 
-from pipeline.core.errors import ConfigError
-from pipeline.learning.optim import OptimiserConfig, make_optimiser, set_rate
+from fewmask.core.errors import ConfigError
+from fewmask.learning.optim import OptimiserConfig, make_optimiser, set_rate
 
 
 def net() -> nn.Module:

@@ -6,17 +6,17 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from pipeline.core.errors import ArtefactError, ConfigError
-from pipeline.learning.fit import FitConfig
-from pipeline.learning.recipe import Recipe, require_tags
-from pipeline.methods.auxiliary import AuxiliaryNetwork
-from pipeline.methods.mlmt import MLMT
-from pipeline.methods.supervised import Supervised
-from pipeline.nets import auxiliary
-from pipeline.nets.dsnet import Config, build
-from pipeline.nets.published import Header, save_model
-from pipeline.nets.routing import encoder_of
-from pipeline.stores.images import Images
+from fewmask.core.errors import ArtefactError, ConfigError
+from fewmask.learning.fit import FitConfig
+from fewmask.learning.recipe import Recipe, require_tags
+from fewmask.methods.auxiliary import judge as auxiliary
+from fewmask.methods.auxiliary.auxiliary import AuxiliaryNetwork
+from fewmask.methods.mlmt.mlmt import MLMT
+from fewmask.methods.supervised.supervised import Supervised
+from fewmask.nets.base.published import Header, save_model
+from fewmask.nets.dsnet.dsnet import Config, build
+from fewmask.nets.routing.routing import encoder_of
+from fewmask.stores.images import Images
 from stages import fit
 
 NAMES = ["a", "b", "c"]

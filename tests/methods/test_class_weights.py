@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learning.learner import PixelCounts
-from pipeline.learning.losses import class_share, class_weights
+from fewmask.learning.learner import PixelCounts
+from fewmask.learning.losses import class_share, class_weights
 
 PIXELS = 367 * 360 * 480
 # pixels, images that contain it; p global, present; weights global with c = 1.10, 1.04, present with c = 1.10, 1.04

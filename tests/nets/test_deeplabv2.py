@@ -5,13 +5,13 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from pipeline.core.errors import ArtefactError
-from pipeline.nets import deeplabv2
-from pipeline.nets.cost import gmacs, parameters
-from pipeline.nets.deeplabv2 import Classifier, Config, build, head
-from pipeline.nets.published import build as build_any
-from pipeline.nets.published import segmentation_module
-from pipeline.nets.segnet import Row
+from fewmask.core.errors import ArtefactError
+from fewmask.costs.macs import gmacs, parameters
+from fewmask.nets.base.published import build as build_any
+from fewmask.nets.base.published import segmentation_module
+from fewmask.nets.base.segnet import Row
+from fewmask.nets.deeplabv2 import deeplabv2
+from fewmask.nets.deeplabv2.deeplabv2 import Classifier, Config, build, head
 
 SMALL = {"encoder": "resnet18", "layout": "torchvision"}
 CLASSES = 21  # of the published head

@@ -4,10 +4,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pipeline.core.errors import ConfigError
-from pipeline.nets import deeplabv3plus
-from pipeline.nets.cost import gmacs
-from pipeline.nets.deeplabv3plus import Config, Pyramid, build
+from fewmask.core.errors import ConfigError
+from fewmask.costs.macs import gmacs
+from fewmask.nets.deeplabv3plus import deeplabv3plus
+from fewmask.nets.deeplabv3plus.deeplabv3plus import Config, Pyramid, build
 
 SMALL = {"encoder": "resnet18", "aspp_channels": 16, "low_channels": 8, "decoder_channels": 16}
 LITE0 = {

@@ -4,9 +4,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.core.errors import ArtefactError, ConfigError
-from pipeline.nets import auxiliary, dsnet
-from pipeline.nets.cost import gmacs, parameters
+from fewmask.core.errors import ArtefactError, ConfigError
+from fewmask.costs.macs import gmacs, parameters
+from fewmask.methods.auxiliary import judge as auxiliary
+from fewmask.nets.dsnet import dsnet
 
 
 def test_the_paper_s_parameter_count():

@@ -9,15 +9,16 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.core.errors import ArtefactError, ConfigError
-from pipeline.learning.ema import Ema
-from pipeline.nets import cells, tagger
-from pipeline.nets.branch import BranchConfig, with_branch
-from pipeline.nets.cells import PATHS, Cell, Gate
-from pipeline.nets.cost import parameters
-from pipeline.nets.published import Header, load_model, save_model
-from pipeline.nets.routing import Config, build, encoder_of, full_grid, grid_of, text_of
-from pipeline.nets.segnet import Levels, SegNet
+from fewmask.consistency.ema import Ema
+from fewmask.core.errors import ArtefactError, ConfigError
+from fewmask.costs.macs import parameters
+from fewmask.methods.mlmt import tagger
+from fewmask.methods.three_stage.branch import BranchConfig, with_branch
+from fewmask.nets.base.published import Header, load_model, save_model
+from fewmask.nets.base.segnet import Levels, SegNet
+from fewmask.nets.routing import cells
+from fewmask.nets.routing.cells import PATHS, Cell, Gate
+from fewmask.nets.routing.routing import Config, build, encoder_of, full_grid, grid_of, text_of
 
 SMALL = {"layers": 3, "channels": 4}
 FIXED = ["k", "kd -", "k ku kd", "k - k k"]

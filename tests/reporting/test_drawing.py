@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.reporting import charts, markup, pictures
-from pipeline.stores.codes import EDGES, encode
+from fewmask.drawing import markup
+from fewmask.reporting import charts, pictures
+from fewmask.stores.codes import EDGES, encode
 
 COLOURS = [[128, 64, 128], [0, 0, 142]]
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.core.errors import ArtefactError, DataError
-from pipeline.core.tables import metrics_json, rows_csv
-from pipeline.datasets.split import Split
-from pipeline.labelling.filter import curve, summary
-from pipeline.reporting.markup import DASH
-from pipeline.reporting.palette import examples, palette_image
-from pipeline.scoring.overlap import accuracy, iou
-from pipeline.scoring.selection import joint_histogram, select
-from pipeline.stores.codes import EDGES, thresholds
-from pipeline.stores.images import write_images
-from pipeline.stores.labels import Labelled, write_labels
+from fewmask.core.errors import ArtefactError, DataError
+from fewmask.core.files import metrics_json, rows_csv
+from fewmask.drawing.markup import DASH
+from fewmask.drawing.palette import examples, palette_image
+from fewmask.scoring.overlap import accuracy, iou
+from fewmask.selection.filter import curve, summary
+from fewmask.selection.measures import joint_histogram, select
+from fewmask.stores.codes import EDGES, thresholds
+from fewmask.stores.images import write_images
+from fewmask.stores.labels import Labelled, write_labels
+from fewmask.stores.split import Split
 from stages import report
 
 CLASSES = ["road", "<b>&car", "tree"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.scoring.boundary import rim, rim_counts, rim_width
+from fewmask.scoring.boundary import rim, rim_counts, rim_width
 
 
 def picture(text: str) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.scoring.calibration import bin_sums, expected_error
+from fewmask.scoring.calibration import bin_sums, expected_error
 
 
 def sums(confidence: list[float], right: list[bool], bins: int) -> torch.Tensor:

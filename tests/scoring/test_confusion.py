@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.scoring.confusion import confusion
-from pipeline.scoring.overlap import accuracy, iou, mean_over_present
+from fewmask.scoring.confusion import confusion
+from fewmask.scoring.overlap import accuracy, iou, mean_over_present
 
 
 def naive(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from pipeline.core.tables import metrics_json
-from pipeline.scoring.evaluation import EvaluateConfig, Scores
+from fewmask.core.files import metrics_json
+from fewmask.scoring.evaluation import EvaluateConfig, Scores
 
 
 def scores(*pairs: tuple[list[int], list[int]], classes: int = 3) -> Scores:

@@ -81,7 +81,7 @@ SMALL = {
     "evaluate": {},
     "runtime": {"device": "cpu", "threads": 1, "checkpoint_seconds": 0.01},
 }
-FIT = "--learner pipeline.methods.supervised.Supervised --section supervised --out models/m.safetensors --history h.csv"
+FIT = "--learner supervised.Supervised --section supervised --out models/m.safetensors --history h.csv"
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_train_label_predict_and_refuse_missing_and_damaged_inputs(workplace, ru
     assert len(list((workplace / "masks").iterdir())) == 6
 
 
-STAGE_2 = "--learner pipeline.methods.three_stage.ThreeStage --section three_stage.recipe three_stage.stage_2"
+STAGE_2 = "--learner three_stage.ThreeStage --section three_stage.recipe three_stage.stage_2"
 STAGE_2 += " --out models/s2.safetensors --history s2.csv"
 
 
@@ -230,7 +230,7 @@ def test_keeping_nothing_retrains_exactly_the_supervised_network(workplace, run_
     assert json.loads((workplace / "s.json").read_text())["miou"] is None
     again = FIT.replace("models/m.", "models/joined.").split()
     assert run_stage("fit", *again, "--join", "data/labels/f.h5").code == 0
-    from pipeline.nets.published import load_model
+    from fewmask.nets.base.published import load_model
 
     digests = [load_model(workplace / f"models/{name}.safetensors").digest for name in ("m", "joined")]
     assert digests[0] == digests[1]
@@ -238,8 +238,8 @@ def test_keeping_nothing_retrains_exactly_the_supervised_network(workplace, run_
 
 def test_the_masks_of_unlabelled_images_are_never_read(workplace, run_stage, edited):
     """Poison them: the model keeps its weights to the bit."""
-    from pipeline.nets.published import load_model
-    from pipeline.stores.hdf5 import crc
+    from fewmask.nets.base.published import load_model
+    from fewmask.stores.hdf5 import crc
 
     split = json.loads((workplace / "data/split.json").read_text())
     assert run_stage("fit", *FIT.split()).code == 0

@@ -11,15 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.core.errors import ConfigError, UserError
-from pipeline.nets import routing, tagger
-from pipeline.nets.dsnet import Config
-from pipeline.nets.fusion import FusedPredictor
-from pipeline.nets.predict import Predictor
-from pipeline.nets.published import Header, build, save_model
-from pipeline.nets.routing import encoder_of
-from pipeline.reporting.results import read_routes
-from pipeline.stores.images import Images
+from fewmask.core.errors import ConfigError, UserError
+from fewmask.methods.mlmt import tagger
+from fewmask.nets.base.published import Header, build, save_model
+from fewmask.nets.dsnet.dsnet import Config
+from fewmask.nets.routing import routing
+from fewmask.nets.routing.routing import encoder_of
+from fewmask.prediction.fusion import FusedPredictor
+from fewmask.prediction.predictor import Predictor
+from fewmask.reporting.results import read_routes
+from fewmask.stores.images import Images
 from stages import evaluate, predict
 
 SMALL = Config(width=0.25, blocks=[1, 1, 1, 1])

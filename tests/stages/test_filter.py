@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.stores.labels import Labelled, Labels
+from fewmask.stores.labels import Labelled, Labels
 
 Run = Callable[..., tuple[int, str, str]]
 OUTS = ["--out", "out.h5", "--metrics", "m.json", "--curve", "curve.csv", "--classes", "classes.csv"]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.errors import DataError
-from pipeline.datasets.sources import StreetsConfig
-from pipeline.datasets.split import SplitConfig, make_split
-from pipeline.stores.images import Images
+from fewmask.core.errors import DataError
+from fewmask.datasets.base.dataset import StreetsConfig
+from fewmask.splitting import SplitConfig, make_split
+from fewmask.stores.images import Images
 from stages import check, prepare
 
 Run = Callable[..., tuple[int, str, str]]

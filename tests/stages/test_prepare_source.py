@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.stores.images import Images
+from fewmask.stores.images import Images
 
 Run = Callable[..., tuple[int, str, str]]
 SOURCE = ("prepare", "--section", "dataset.source", "--like", "images.h5", "--out", "source.h5")

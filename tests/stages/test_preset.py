@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.presets import find_presets
+from fewmask.checking.presets import find_presets
 
 Run = Callable[..., tuple[int, str, str]]
 NAME = "three_stage-voc-50th-coco"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.datasets.split import Split
+from fewmask.stores.split import Split
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -11,14 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.core.errors import ArtefactError, ConfigError, DataError, UserError
-from pipeline.core.params import Params
-from pipeline.nets import dsnet, routing
-from pipeline.nets.predict import Predictor
-from pipeline.nets.published import Header, load_model, save_model
-from pipeline.nets.routing import encoder_of
-from pipeline.nets.segnet import SegNet
-from pipeline.stores.images import Images
+from fewmask.core.errors import ArtefactError, ConfigError, DataError, UserError
+from fewmask.core.params import Params
+from fewmask.nets.base.published import Header, load_model, save_model
+from fewmask.nets.base.segnet import SegNet
+from fewmask.nets.dsnet import dsnet
+from fewmask.nets.routing import routing
+from fewmask.nets.routing.routing import encoder_of
+from fewmask.prediction.predictor import Predictor
+from fewmask.stores.images import Images
 from stages import evaluate, predict, subnetwork
 
 GATED = routing.Config(layers=3, channels=4)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.stores.images import Images
-from pipeline.stores.labels import Labels
+from fewmask.stores.images import Images
+from fewmask.stores.labels import Labels
 
 
 @pytest.fixture

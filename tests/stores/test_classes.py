@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.core.errors import DataError
-from pipeline.stores.classes import require_same_classes
+from fewmask.core.errors import DataError
+from fewmask.stores.images import require_same_classes
 
 
 def test_one_class_list_is_fine() -> None:

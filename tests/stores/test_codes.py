@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.stores.codes import COUNT, EDGES, USUAL, encode, minimum_code, thresholds
+from fewmask.stores.codes import COUNT, EDGES, USUAL, encode, minimum_code, thresholds
 
 F = np.float32
 

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.core.errors import ArtefactError
-from pipeline.stores.images import Images
-from pipeline.stores.labels import Labels
+from fewmask.core.errors import ArtefactError
+from fewmask.stores.images import Images
+from fewmask.stores.labels import Labels
 
 Content = Callable[[Path], Any]
 Store = Callable[[str], tuple[Path, Content]]

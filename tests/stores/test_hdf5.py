@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from pipeline.core.stage import Stopped
-from pipeline.stores.hdf5 import create
+from fewmask.core.stage import Stopped
+from fewmask.stores.hdf5 import create
 
 
 @pytest.fixture

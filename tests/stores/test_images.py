@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.core.errors import ArtefactError
-from pipeline.stores.images import Images, write_images
+from fewmask.core.errors import ArtefactError
+from fewmask.stores.images import Images, write_images
 
 Store = Callable[..., Path]
 

@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.core.errors import ArtefactError
-from pipeline.stores.codes import EDGES
-from pipeline.stores.images import Images
-from pipeline.stores.labels import (
+from fewmask.core.errors import ArtefactError
+from fewmask.stores.codes import EDGES
+from fewmask.stores.images import Images
+from fewmask.stores.labels import (
     SHARD_SCHEMA,
     Labelled,
     Labels,

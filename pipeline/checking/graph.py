@@ -1,0 +1,56 @@
+"""dvc.yaml as DVC takes it: every node by its name, those of a `foreach` written out."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from fewmask.core.errors import ConfigError
+
+VARIABLE = re.compile(r"\$\{(key|item)((?:\.\w+)*)\}")
+
+
+def nodes(graph: Path) -> dict[str, dict[str, Any]]:
+    """Name -> body, with ${key} and ${item...} of a `foreach` replaced; what comes from params.yaml stays as it is.
+
+    Raises:
+        ConfigError: the file is missing or no YAML.
+    """
+    if not graph.is_file():
+        raise ConfigError(f"{graph}: no such file. Run this in the project's root folder.")
+    try:
+        tree = YAML(typ="safe").load(graph.read_text())
+    except YAMLError as error:
+        raise ConfigError(f"{graph}: not valid YAML; 'dvc stage list' says where. Mend it.") from error
+    stages = tree.get("stages") if isinstance(tree, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise ConfigError(
+            f"{graph}: found no stages; expected a mapping of them under 'stages', as DVC has it. Mend it."
+        )
+    found: dict[str, dict[str, Any]] = {}
+    for name, stage in stages.items():
+        if "foreach" not in stage:
+            found[name] = stage
+            continue
+        each = stage["foreach"]
+        items = each if isinstance(each, dict) else {str(item): item for item in each}
+        found |= {f"{name}@{key}": _filled(stage["do"], {"key": key, "item": item}) for key, item in items.items()}
+    return found
+
+
+def _filled(part: Any, values: dict[str, Any]) -> Any:
+    if isinstance(part, dict):
+        return {_filled(key, values): _filled(value, values) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_filled(value, values) for value in part]
+    return VARIABLE.sub(lambda match: _text(match, values), part) if isinstance(part, str) else part
+
+
+def _text(match: re.Match[str], values: dict[str, Any]) -> str:
+    """What a variable stands for; a mapping is command-line options."""
+    value = values[match[1]]
+    for step in match[2].split(".")[1:]:
+        value = value[step]
+    return " ".join(f"--{name} {each}" for name, each in value.items()) if isinstance(value, dict) else str(value)

@@ -1,0 +1,43 @@
+"""The mean teacher: a network whose weights are an exponential moving average of a student's."""
+
+import copy
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from fewmask.learning.batchnorm import BATCH_NORMS, Mode, set_batch_norm
+
+
+class Ema(nn.Module):
+    """A copy of ``student`` that follows it: theta' <- decay theta' + (1 - decay) theta (Tarvainen & Valpola 2017).
+
+    The copy has no gradients and is in evaluation mode, whatever the learner's. Its batch norms are the exception: they
+    are in training mode with the learner, but for those that ``batch_norm`` freezes, and their running statistics are
+    those of what the teacher itself sees. A student that sees strong views would teach it statistics that fit no image
+    at prediction.
+    """
+
+    def __init__(self, student: nn.Module, batch_norm: Mode = "trained"):
+        super().__init__()
+        self.net = copy.deepcopy(student).requires_grad_(False)
+        self.batch_norm: Mode = batch_norm
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(False)
+        for module in self.net.modules():
+            if isinstance(module, BATCH_NORMS):
+                module.train(mode)
+        set_batch_norm(self.net, self.batch_norm)
+        return self
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, decay: float) -> None:
+        """Call once after every optimiser step; one fused operation, however many parameters there are."""
+        torch._foreach_lerp_(list(self.net.parameters()), list(student.parameters()), 1 - decay)
+
+    def forward(self, x: Tensor) -> Any:
+        """What the averaged network says, without gradients."""
+        with torch.no_grad():
+            return self.net(x)

@@ -1,0 +1,129 @@
+"""Semi-Supervised Semantic Segmentation with High- and Low-level Consistency: the branch s4GAN.
+
+Mittal, Tatarchenko, Brox, TPAMI 2021. The segmentation network S and a discriminator D play against each other: D tells
+true maps from predicted ones, S matches the features that D has of true maps, and learns from its own predictions for
+the images on which it deceives D. The other branch is mlmt.py; prediction/fusion.py joins the two at prediction.
+
+Choices, where paper and released code differ (docs/methods/s4gan.md has them all):
+- the true pairs are the labelled images of the same step, as eqs. (1), (2), (5) have it (code: drawn once more);
+- all images are shown to D as colours in 0..1 (code: stretched by the range of their batch, and true ones by that of
+  another, which gives them away);
+- eq. (2) is the mean absolute difference (code); ``norm: l2`` is its Euclidean length (paper, maybe);
+- the losses are means over pixels (code), not sums.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fewmask.learning.batchnorm import Mode
+from fewmask.learning.fit import FitConfig
+from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
+from fewmask.learning.losses import IGNORE, binary_cross_entropy, class_share, class_weights, cross_entropy
+from fewmask.learning.optim import OptimiserConfig
+from fewmask.methods.s4gan.discriminator import Discriminator, DiscriminatorConfig, one_hot
+
+
+class PlayerConfig(DiscriminatorConfig):
+    """The second player and its own optimiser."""
+
+    optimiser: OptimiserConfig = OptimiserConfig(name="adam", lr=1e-4, momentum=0.9, beta_2=0.99)
+
+
+class Config(FitConfig):
+    """``lambda_fm`` and ``lambda_st`` weigh eqs. (2) and (3); 0 leaves a term out, as in Table 6.
+
+    ``gamma``: images that D scores above it teach S; 1 stops them all. ``adversarial: standard`` is the row SGAN of
+    that table: S is told to make D take its maps for true, with the weight ``lambda_fm``. ``weight_c`` is as in
+    methods/supervised/supervised.py, for eq. (1); null, the paper's: all classes weigh alike.
+    """
+
+    unlabelled: PositiveInt  # no default: without unlabelled images this is another method
+    batch_norm: Mode = "statistics"
+    discriminator: PlayerConfig = PlayerConfig()
+    adversarial: Literal["feature_matching", "standard"] = "feature_matching"
+    norm: Literal["l1", "l2"] = "l1"
+    lambda_fm: NonNegativeFloat = 0.1
+    lambda_st: NonNegativeFloat = 1.0
+    gamma: float = Field(default=0.6, ge=0, le=1)
+    weight_c: float | None = Field(default=None, gt=1)
+
+    def optimiser_of(self, player: str) -> OptimiserConfig:
+        return self.discriminator.optimiser if player == "discriminator" else self.optimiser
+
+    @model_validator(mode="after")
+    def _asks_nothing_of_stores(self) -> Self:
+        for key in ("pseudo", "fixed_void"):
+            if key in self.model_fields_set:
+                raise ValueError(f"{key} is about stored pseudo-labels, and this method makes its own; remove it")
+        return self
+
+
+class S4GAN(Learner):
+    """S and D; the published network is S."""
+
+    schema = Config
+    weights: Tensor
+
+    def __init__(self, config: Config, task: Task):
+        super().__init__()
+        self.config, self.task, self.classes = config, task, len(task.class_names)
+        self.net = task.new_network()
+        self.discriminator = Discriminator(self.classes, config.discriminator)
+        self.register_buffer("weights", torch.ones(self.classes))
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"net": self.net, "discriminator": self.discriminator}
+
+    def begin(self, data: LabelledData) -> None:
+        if self.config.weight_c is not None:
+            self.weights.copy_(class_weights(class_share(data.counts, "global"), self.config.weight_c))
+
+    def step(self, batch: Batch, t: float) -> Iterator[Update]:
+        config, count = self.config, len(batch.x_l)
+        s_l, s_u = self.net(batch.x_l), self.net(batch.x_u).float()  # apart: batch statistics of their own
+        real = self._pairs(one_hot(batch.y_l, self.classes), batch.x_l)  # y_l (+) x_l
+        fake = self._pairs(s_u.softmax(1), batch.x_u)  # S(x_u) (+) x_u
+        deceived, phi_u = self.discriminator(fake)
+        judged, phi = self.discriminator(torch.cat([real, fake.detach()]))  # serves (2) and (5)
+        passed = deceived.detach().float().sigmoid() > config.gamma
+        y_star = most_likely(s_u.detach()).masked_fill(~passed[:, None, None], IGNORE)
+        ce = cross_entropy(s_l, batch.y_l, self.weights)  # (1)
+        if config.adversarial == "standard":
+            fm = towards(deceived, 1)
+        else:
+            fm = matching(phi[:count].detach(), phi_u, config.norm)  # (2)
+        st = cross_entropy(s_u, y_star)  # (3): 0 where none passes
+        loss = ce + config.lambda_fm * fm + config.lambda_st * st  # (4)
+        terms = {"ce": ce, "fm": fm, "st": st, "gate": passed.float().mean()}
+        yield Update("net", loss, {name: term.detach() for name, term in terms.items()})
+        d = (towards(judged[:count], 1) + towards(judged[count:], 0)) / 2  # (5), of the maps from before that step
+        scores = judged.detach().float().sigmoid()
+        terms = {"d": d.detach(), "d_real": scores[:count].mean(), "d_fake": scores[count:].mean()}
+        yield Update("discriminator", d, terms)
+
+    def _pairs(self, maps: Tensor, x: Tensor) -> Tensor:
+        """Maps (B, C, H, W) beside their images (B, 3, H, W), colours in 0..1, whoever made the maps."""
+        return torch.cat([maps, self.task.normalise.colours(x)], 1)
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self.net(x).float().softmax(1)
+
+    def result(self) -> tuple[dict[str, Any], nn.Module]:
+        return self.task.network, self.net
+
+
+def matching(real: Tensor, fake: Tensor, norm: str) -> Tensor:
+    """Eq. (2): features (B, D) and (U, D) -> the distance of their means, a scalar."""
+    difference = real.float().mean(0) - fake.float().mean(0)
+    return difference.abs().mean() if norm == "l1" else torch.linalg.vector_norm(difference)
+
+
+def towards(logits: Tensor, target: int) -> Tensor:
+    """Binary cross-entropy of logits (B,) that all should say ``target``."""
+    scores = logits.float()
+    return binary_cross_entropy(scores, torch.full_like(scores, target))

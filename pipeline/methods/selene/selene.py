@@ -1,0 +1,254 @@
+"""SELENE: "Self Semi Supervised Neural Architecture Search for Semantic Segmentation" (Pauletto et al., 2022).
+
+A network learns from labels, from puzzles it recognises, and from a second network: its average (mean teacher) or a
+peer (co-teaching). Any segmentation network can; the paper's is nets/routing, whose gates are its architecture.
+
+Choices, where the paper is silent or misprinted (docs/methods/selene.md has them all):
+- eq. (4) as printed has the teacher's output in the supervised loss, which gives the student no gradient: here p^s_l;
+- eq. (3) is a mean over pixels and classes, not a sum, and eqs. (3), (5), (6) are means over labelled and unlabelled
+  images together: what lambda_2 is given for in the code that the paper builds on;
+- a puzzle is drawn for each image, not all 100; student and teacher, or both peers, see the same one;
+- labelled and unlabelled images pass through a network together.
+"""
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fewmask.consistency.ema import Ema
+from fewmask.core.errors import ConfigError
+from fewmask.core.params import Section
+from fewmask.costs.route_cost import Costs, costs_of
+from fewmask.learning.fit import FitConfig
+from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
+from fewmask.learning.losses import class_share, class_weights, cross_entropy, ohem_cross_entropy
+from fewmask.methods.selene.jigsaw import TABLE, Puzzles, draw_puzzles, reordered
+from fewmask.methods.selene.pretext import Solver
+from fewmask.nets.base.segnet import Features, Levels, SegNet, maps_of
+from fewmask.nets.routing.routing import encoder_of
+
+LAMBDA_2 = {"none": 0.0, "mean_teacher": 100.0, "co_teaching": 5.0}  # the paper's; on VOC 0.5 to 1.5 for co-teaching
+NOMINAL = (512, 512)  # where views are whole images: shares of cost hardly depend on the size
+
+
+class OhemConfig(Section):
+    """Of the supervised loss: pixels whose class has at most this probability, ``kept`` an image at least."""
+
+    threshold: float = Field(default=0.7, gt=0, lt=1)
+    kept: PositiveInt = 50_000
+
+
+class BudgetConfig(Section):
+    """weight (E / C - share)^2: E is the expected cost of the routes, C that of the whole network with all gates open.
+
+    It is off until ``begin``, a share of the training, then rises to ``weight`` within ``ramp``. ``cost: executed``
+    counts what is open, with the gradient of the expected cost; ``expected``, with weight 0.8, is Li et al.'s: it
+    bounds the gates, not what is computed.
+    """
+
+    share: float = Field(gt=0, le=1)
+    weight: PositiveFloat = 10.0
+    begin: float = Field(default=0.4, ge=0, lt=1)
+    ramp: float = Field(default=0.02, ge=0, le=1)
+    cost: Literal["expected", "executed"] = "executed"
+
+
+class Config(FitConfig):
+    """``semi`` and ``jigsaw`` choose the row of Tables 1 to 4; ``network`` is a section as the top level's.
+
+    ``lambda_1`` weighs the puzzles, of which a share ``shuffled`` is drawn and the others are the image itself;
+    ``lambda_2`` eq. (3) or (6), null is the paper's 100 for the mean teacher and 5, on Cityscapes, for co-teaching.
+    ``ramp`` is the share of the training over which it rises from 0: the paper has none, but its networks begin
+    pretrained. ``ohem``: the supervised loss is of hard pixels alone (Cityscapes). ``budget`` makes gates close.
+    ``weight_c`` is as in methods/supervised/supervised.py; null, the paper's: all classes weigh alike.
+    """
+
+    network: dict[str, Any] = Field(default={})
+    semi: Literal["none", "mean_teacher", "co_teaching"] = "mean_teacher"
+    jigsaw: bool = True
+    lambda_1: PositiveFloat = 0.1
+    lambda_2: NonNegativeFloat | None = None
+    ramp: float = Field(default=0, ge=0, le=1)
+    shuffled: float = Field(default=1.0, gt=0, le=1)
+    decay: float = Field(default=0.99, ge=0, lt=1)
+    publish: Literal["student", "teacher"] = "student"
+    ohem: OhemConfig | None = None
+    budget: BudgetConfig | None = None
+    weight_c: float | None = Field(default=None, gt=1)
+
+    def lambda_2_at(self, t: float) -> float:
+        """What lambda_2 is when the share ``t`` of the training is done."""
+        whole = LAMBDA_2[self.semi] if self.lambda_2 is None else self.lambda_2
+        return whole * rising(t, 0, self.ramp)
+
+    @model_validator(mode="after")
+    def _has_what_it_learns_from(self) -> Self:
+        for key in ("pseudo", "fixed_void"):
+            if key in self.model_fields_set:
+                raise ValueError(f"{key} is about stored pseudo-labels, and this method makes its own; remove it")
+        if self.semi != "none" and not self.unlabelled:
+            raise ValueError(f"unlabelled is 0, and semi: {self.semi} learns from unlabelled images; raise it")
+        if self.publish == "teacher" and self.semi != "mean_teacher":
+            raise ValueError(f"publish is teacher, and semi: {self.semi} has none; write publish: student")
+        if self.semi == "co_teaching" and self.begin_with == "supervised":
+            found = "begin_with is supervised, so that both peers would begin alike and agree in everything"
+            raise ValueError(f"{found}; write begin_with: weights")
+        return self
+
+
+class Selene(Learner):
+    """One network, or a student with its teacher, or two peers of which the first is published."""
+
+    schema = Config
+    weights: Tensor
+
+    def __init__(self, config: Config, task: Task):
+        super().__init__()
+        self.config, self.task = config, task
+        self.net = self._new()
+        self.peer = self._new() if config.semi == "co_teaching" else None
+        if self.peer is not None and _equal(_net(self.net), _net(self.peer)):
+            found = "network.weights: fills the whole network, so that both peers would begin alike"
+            raise ConfigError(f"{found}; expected weights of its row of blocks alone, or null. Change it.")
+        self.teacher = Ema(_net(self.net), config.batch_norm) if config.semi == "mean_teacher" else None
+        self.costs = _costs(_net(self.net), config)
+        self.register_buffer("weights", torch.ones(len(task.class_names)))
+
+    def _new(self) -> nn.Module:
+        net = self.task.new_network()
+        assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
+        return Solver(net, len(TABLE)) if self.config.jigsaw else net
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"net": self.net} | ({"peer": self.peer} if self.peer is not None else {})
+
+    def begin(self, data: LabelledData) -> None:
+        if self.config.weight_c is not None:
+            self.weights.copy_(class_weights(class_share(data.counts, "global"), self.config.weight_c))
+
+    def step(self, batch: Batch, t: float) -> Iterator[Update]:
+        x, y, puzzles = self._shown(batch)
+        features = {name: _net(player).features(x) for name, player in self.players().items()}
+        logits = {name: self._logits(name, of, x) for name, of in features.items()}
+        for name in self.players():
+            terms = {"sup": self._supervised(logits[name][: len(y)], y)}  # (1), (7)
+            if puzzles is not None:
+                terms["jig"] = self._puzzled(name, features[name], puzzles.classes, len(y))
+            if self.teacher is not None:
+                p_t = self.teacher(x).float().softmax(1)
+                terms["mt"] = F.mse_loss(logits[name].float().softmax(1), p_t)  # (3)
+            if self.peer is not None:
+                other = logits["peer" if name == "net" else "net"]
+                terms["cps"] = cross_entropy(logits[name], most_likely(other))  # (5), (6)
+            terms |= self._budget(features[name])
+            yield Update(name, self._total(terms, t), _named(terms, "" if name == "net" else "_peer"))  # (8)
+        if self.teacher is not None:
+            self.teacher.update(_net(self.net), self.config.decay)  # (2)
+
+    def _shown(self, batch: Batch) -> tuple[Tensor, Tensor, Puzzles | None]:
+        """The images that are looked at, labelled ones first, the masks of these, and the puzzles they were made."""
+        if self.config.semi == "none" and not self.config.jigsaw:
+            return batch.x_l, batch.y_l, None
+        x = torch.cat([batch.x_l, batch.x_u]) if len(batch.x_u) else batch.x_l
+        if not self.config.jigsaw:
+            return x, batch.y_l, None
+        puzzles = draw_puzzles(len(x), self.config.shuffled, x.device)
+        return puzzles(x), reordered(batch.y_l, puzzles.orders[: len(batch.y_l)]), puzzles
+
+    def _logits(self, name: str, features: Features, x: Tensor) -> Tensor:
+        net = _net(self.players()[name])
+        return net.enlarged(net.head(features), x.shape[2:])
+
+    def _puzzled(self, name: str, features: Features, classes: Tensor, labelled: int) -> Tensor:
+        """The pretext loss of section 3.1: the mean over labelled images plus that over any others."""
+        solver = self.players()[name]
+        assert isinstance(solver, Solver)
+        each = F.cross_entropy(solver.top_down(maps_of(features[-1])).float(), classes, reduction="none")
+        return torch.stack([part.mean() for part in each.split([labelled, len(each) - labelled]) if len(part)]).sum()
+
+    def _supervised(self, logits: Tensor, y: Tensor) -> Tensor:
+        ohem = self.config.ohem
+        if ohem is None:
+            return cross_entropy(logits, y, self.weights)
+        return ohem_cross_entropy(logits, y, self.weights, threshold=ohem.threshold, kept=ohem.kept)
+
+    def _budget(self, features: Features) -> dict[str, Tensor]:
+        """The squared distance of the routes' share of the cost from the budget, if there is one; and that share."""
+        levels = features[-1]
+        if self.costs is None or not isinstance(levels, Levels):
+            return {}
+        expected, executed = (
+            count(levels.gates).mean().float() / self.costs.whole for count in (self.costs.of, self.costs.executed)
+        )
+        terms = {"cost": expected.detach(), "open": executed}
+        budget = self.config.budget
+        if budget is None:
+            return terms
+        share = expected if budget.cost == "expected" else executed + expected - expected.detach()
+        return {"budget": (share - budget.share).square(), **terms}
+
+    def _total(self, terms: dict[str, Tensor], t: float) -> Tensor:
+        """Eq. (8), and the budget."""
+        lambda_2, budget = self.config.lambda_2_at(t), self.config.budget
+        lambda_b = 0.0 if budget is None else budget.weight * rising(t, budget.begin, budget.ramp)
+        lambdas = {"sup": 1.0, "jig": self.config.lambda_1, "mt": lambda_2, "cps": lambda_2, "budget": lambda_b}
+        return torch.stack([lambdas[name] * term for name, term in terms.items() if name in lambdas]).sum()
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self._published()(x).float().softmax(1)
+
+    def result(self) -> tuple[dict[str, Any], nn.Module]:
+        return self.task.network, self._published()
+
+    def _published(self) -> nn.Module:
+        return self.teacher.net if self.teacher is not None and self.config.publish == "teacher" else _net(self.net)
+
+
+def _net(player: nn.Module) -> SegNet:
+    """The segmentation network of a player."""
+    net = player.net if isinstance(player, Solver) else player
+    assert isinstance(net, SegNet)
+    return net
+
+
+def _equal(net: nn.Module, other: nn.Module) -> bool:
+    """Whether all parameters are; on no device nobody can tell."""
+    pairs = zip(net.parameters(), other.parameters(), strict=True)
+    return all(not one.is_meta and torch.equal(one, two) for one, two in pairs)
+
+
+def _named(terms: dict[str, Tensor], suffix: str) -> dict[str, Tensor]:
+    return {name + suffix: term.detach() for name, term in terms.items()}
+
+
+def rising(t: float, begin: float, within: float) -> float:
+    """0 until the share ``begin`` of the training, 1 from ``begin + within`` on, a line between."""
+    if t < begin:
+        return 0.0
+    return min(1.0, (t - begin) / within) if within else 1.0
+
+
+def _costs(net: SegNet, config: Config) -> Costs | None:
+    """The costs of a routing network at the size of the views.
+
+    Raises:
+        ConfigError: a budget for another network, or one below what always runs.
+    """
+    encoder = encoder_of(net)
+    if config.budget is not None and (encoder is None or encoder.fixed):
+        raise ConfigError("budget: the network has no gates to close; expected routing without paths. Remove budget.")
+    if encoder is None or encoder.fixed:
+        return None
+    costs = costs_of(net, config.views.crop or NOMINAL)
+    least = costs.always / costs.whole
+    if config.budget is not None and config.budget.share < least:
+        raise ConfigError(
+            f"budget.share: found {config.budget.share}; stem, gates and decoder always run and are {least:.3f} of the "
+            f"cost with every gate open. Set a share of {ceil(1000 * least) / 1000} or more."
+        )
+    return costs

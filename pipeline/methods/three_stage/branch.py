@@ -1,0 +1,111 @@
+"""The multi-task network of "A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation" (Fig. 1).
+
+A second branch leaves a segmentation network's row of blocks, for a second task; prediction uses the first alone.
+
+Choices: own blocks have no batch norm, as in the authors' code, where it is frozen at its initial identity; their
+weights are drawn from N(0, 0.01). The branch has C outputs (the paper), not C + 1 (the code, one never a target).
+"""
+
+from itertools import pairwise
+from typing import Any
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from fewmask.core.errors import ConfigError
+from fewmask.core.params import Section
+from fewmask.nets.base.published import network_module
+from fewmask.nets.base.segnet import Row, SegNet, in_a_row, measured
+
+UNITS = 3  # bottlenecks of an own block, as many as conv5 has
+STD = 0.01
+
+
+class BranchConfig(Section):
+    """``own_blocks`` is k of N - k shared ones: 1 is a head of its own, 2 a last block and a head (Table VII).
+
+    ``width`` multiplies the channels of own blocks; the paper's conv6 is half as wide as conv5.
+    """
+
+    own_blocks: PositiveInt = 1
+    width: PositiveFloat = Field(default=0.5, le=4)
+
+
+class TwoBranches(nn.Module):
+    """f and g: x -> logits of the segmentation network ``net`` and of the branch, both at the input's size."""
+
+    def __init__(self, net: SegNet, shared: int, blocks: nn.ModuleList, head: nn.Module):
+        super().__init__()
+        self.net, self.shared, self.own_blocks, self.own_head = net, shared, blocks, head
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, 3, H, W) -> two times (B, C, H, W); the shared blocks run once."""
+        features = self.net.features(x)
+        shared = features[: self.shared]
+        own = in_a_row(self.own_blocks, shared[-1])
+        logits = self.net.head(features), self.own_head([*shared, *own])
+        first, second = (self.net.enlarged(each, x.shape[2:]) for each in logits)
+        return first, second
+
+
+def with_branch(net: nn.Module, network: dict[str, Any], config: BranchConfig, classes: int) -> TwoBranches:
+    """Grow a second branch, freshly initialised, on ``net``, which was built from the section ``network``.
+
+    Raises:
+        ConfigError: more own blocks than the network can share the rest of.
+    """
+    assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
+    row = measured(net.blocks)
+    shared = len(row.blocks) - (config.own_blocks - 1)
+    if shared < 1:
+        raise ConfigError(
+            f"branch.own_blocks: found {config.own_blocks}; '{network['name']}' has {len(row.blocks)} block(s) and a "
+            f"head, of which the first block must be shared: expected at most {len(row.blocks)}."
+        )
+    module = network_module(network["name"])
+    channels = row.channels[:shared] + [max(4, round(c * config.width)) for c in row.channels[shared:]]
+    strides = [1, *(after // before for before, after in pairwise(row.strides))]
+    own = [
+        residual_block(channels[i - 1], channels[i], strides[i], _rate(row.blocks[i]))
+        for i in range(shared, len(row.blocks))
+    ]
+    head = module.head(module.Config.model_validate(network), Row(row.blocks, channels, row.strides), classes)
+    return TwoBranches(net, shared, nn.ModuleList(own), head)
+
+
+def residual_block(inputs: int, outputs: int, stride: int, rate: int) -> nn.Sequential:
+    """conv6: x (B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+    units = [Bottleneck(inputs, outputs, stride, rate, conv(inputs, outputs, 1, stride))]
+    units += [Bottleneck(outputs, outputs, 1, rate, nn.Identity()) for _ in range(UNITS - 1)]
+    return nn.Sequential(*units)
+
+
+class Bottleneck(nn.Module):
+    """1x1, dilated 3x3, 1x1 and a skip connection, which is a 1x1 in the first of a block; no batch norm."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, rate: int, skip: nn.Module):
+        super().__init__()
+        planes = max(1, outputs // 4)
+        self.body = nn.Sequential(
+            conv(inputs, planes, 1, stride),
+            nn.ReLU(inplace=True),
+            conv(planes, planes, 3, 1, rate),
+            nn.ReLU(inplace=True),
+            conv(planes, outputs, 1),
+        )
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(self.body(x) + self.skip(x))
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, rate: int = 1) -> nn.Conv2d:
+    """A convolution without bias, weights from N(0, 0.01)."""
+    made = nn.Conv2d(inputs, outputs, kernel, stride, rate * (kernel // 2), rate, bias=False)
+    nn.init.normal_(made.weight, std=STD)
+    return made
+
+
+def _rate(block: nn.Module) -> int:
+    """The dilation of the block that an own one stands beside."""
+    return max(layer.dilation[0] for layer in block.modules() if isinstance(layer, nn.Conv2d))

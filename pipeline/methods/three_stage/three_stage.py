@@ -1,0 +1,121 @@
+"""Stages 2 and 3 of "A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation" (TIP 2022).
+
+Stage 1 is methods/supervised; the pseudo-masks between stages are stages/label.py. Here the network is trained
+afresh by its labels, by an averaged teacher, and through a second branch, which alone sees the pseudo-masks.
+
+Choices, where the paper is silent or its code differs (docs/methods/three_stage.md has them all):
+- the teacher's targets are hard: no threshold, no temperature (code);
+- labelled images, too, have the predicted pseudo-mask for a target in eq. (3) (code);
+- only the images of L and U are strongly augmented; labelled ones are seen weakly by everyone (paper and code);
+- what is published, and makes the next stage's pseudo-masks, is the averaged teacher (code), or the student (paper).
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from fewmask.consistency.ema import Ema
+from fewmask.core.errors import ConfigError
+from fewmask.learning.batchnorm import Mode
+from fewmask.learning.fit import FitConfig
+from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
+from fewmask.learning.losses import class_share, class_weights, cross_entropy
+from fewmask.methods.three_stage.branch import BranchConfig, with_branch
+from fewmask.methods.three_stage.strong import StrongViews, draw_strong
+
+UNCHANGED = StrongViews(operations=0, holes=0)
+Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+From = Annotated[tuple[Share, Decay], Field(strict=False)]  # YAML has lists
+
+
+class Config(FitConfig):
+    """``batch`` labelled images and ``unlabelled`` of all training images make a step.
+
+    ``lambda_1`` and ``lambda_2`` weigh eqs. (1) and (3); 0 is the ablation without consistency (CR), without task 2
+    (T2). ``strong: null`` is the one without strong augmentation (SA), ``branch.own_blocks: 2`` in stage 3 the one
+    without N2, ``decay: [[0, 0]]`` the one without averaging (EMA). ``decay`` lists from which share of the training
+    which decay holds. ``ramp`` is the share over which ``lambda_1`` rises from 0: the paper has none, but its networks
+    begin pretrained; the first targets of a teacher that begins at random are noise. ``weight_c`` is as in
+    methods/supervised/supervised.py, for eq. (2); null, the paper's: all classes weigh alike.
+    """
+
+    unlabelled: PositiveInt  # no default: without unlabelled images this is another method
+    unlabelled_pool: Literal["unlabelled", "all"] = "all"
+    batch_norm: Mode = "frozen"
+    lambda_1: NonNegativeFloat = 0.5
+    lambda_2: NonNegativeFloat = 0.5
+    ramp: Share = 0.0
+    branch: BranchConfig = BranchConfig()
+    strong: StrongViews | None = StrongViews()
+    decay: list[From] = Field(default=[(0, 0.99), (1 / 3, 0.995), (2 / 3, 0.9975), (5 / 6, 0.999)])
+    publish: Literal["teacher", "student"] = "teacher"
+    weight_c: float | None = Field(default=None, gt=1)
+    share: Literal["global", "present"] = "global"
+
+    @model_validator(mode="after")
+    def _decays_from_the_start(self) -> Self:
+        begins = [begin for begin, _ in self.decay]
+        if begins[:1] != [0] or begins != sorted(set(begins)):
+            raise ValueError(f"decay begins at the shares {begins}; expected 0 first, then rising, such as [[0, 0.99]]")
+        return self
+
+
+def decay_at(t: float, schedule: list[tuple[float, float]]) -> float:
+    """The decay of the last entry whose beginning is not after ``t`` (0..1)."""
+    return [decay for begin, decay in schedule if begin <= t][-1]
+
+
+class ThreeStage(Learner):
+    """One student with two branches, one teacher without."""
+
+    schema = Config
+    weights: Tensor
+
+    def __init__(self, config: Config, task: Task):
+        super().__init__()
+        self.config, self.task = config, task
+        net = task.new_network()
+        self.teacher = Ema(net, config.batch_norm)
+        self.student = with_branch(net, task.network, config.branch, len(task.class_names))
+        self.register_buffer("weights", torch.ones(len(task.class_names)))
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"student": self.student}
+
+    def begin(self, data: LabelledData) -> None:
+        if self.config.weight_c is not None:
+            self.weights.copy_(class_weights(class_share(data.counts, self.config.share), self.config.weight_c))
+
+    def step(self, batch: Batch, t: float) -> Iterator[Update]:
+        labelled, (height, width) = len(batch.x_l), batch.x_l.shape[2:]
+        strong = draw_strong(self.config.strong or UNCHANGED, len(batch.x_u), (height, width))
+        x = torch.cat([batch.x_l, strong.images(batch.x_u)])  # A x: A is the identity for labelled images
+        segmented, branch = self.student(x)  # f(A x), g(A x)
+        terms = {"seg": cross_entropy(segmented[:labelled], batch.y_l, self.weights)}  # (2)
+        target = most_likely(self.teacher(torch.cat([batch.x_l, batch.x_u])))  # f'(x); its statistics need it always
+        if self.config.lambda_1:
+            target = torch.cat([target[:labelled], strong.labels(target[labelled:])])  # B f'(x)
+            terms["con"] = cross_entropy(segmented, target)  # (1)
+        if self.config.lambda_2:
+            if batch.p_l is None or batch.p_u is None:
+                raise ConfigError("--labels: found none; expected pseudo-masks for eq. (3). Name a label store.")
+            pseudo = torch.cat([batch.p_l, strong.labels(batch.p_u)])  # B y^
+            terms["pl"] = cross_entropy(branch, pseudo)  # (3)
+        lambda_1 = self.config.lambda_1 * min(1.0, t / self.config.ramp if self.config.ramp else 1.0)
+        weights = {"seg": 1.0, "con": lambda_1, "pl": self.config.lambda_2}
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()  # (4), (5)
+        yield Update("student", loss, {name: term.detach() for name, term in terms.items()})
+        self.teacher.update(self.student.net, decay_at(t, self.config.decay))
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self._published()(x).float().softmax(1)
+
+    def result(self) -> tuple[dict[str, Any], nn.Module]:
+        return self.task.network, self._published()
+
+    def _published(self) -> nn.Module:
+        return self.teacher.net if self.config.publish == "teacher" else self.student.net
