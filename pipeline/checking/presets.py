@@ -17,7 +17,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from fewmask.core.errors import ConfigError
 
-PRESETS = Path(__file__).resolve().parents[1] / "presets"
+PRESETS = Path(__file__).resolve().parents[2] / "presets"
 WIDTH = 200  # of a line before a list is wrapped
 
 

@@ -34,7 +34,7 @@ from fewmask.nets.routing import routing
 from fewmask.scoring.evaluation import EvaluateConfig
 from fewmask.splitting import SplitConfig
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CELLS = find_cells()
 TABLE = """
 columns: [base, split.labelled, network.input]
