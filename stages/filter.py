@@ -31,10 +31,16 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--metrics", type=Path, required=True)
-    parser.add_argument("--curve", type=Path, required=True)
-    parser.add_argument("--classes", type=Path, required=True)
+    parser.add_argument("--metrics", type=Path, required=True, help="metrics/selection/NAME.json")
+    plots = Path("metrics/plots/selection")
+    parser.add_argument("--plots", type=Path, default=plots, help="folder for NAME.csv and NAME_classes.csv")
     return parser
+
+
+def outputs(args: argparse.Namespace) -> tuple[Path, Path, Path, Path]:
+    """The store, its measures, their curve over all thresholds, and per class."""
+    name = args.metrics.stem
+    return args.out, args.metrics, args.plots / f"{name}.csv", args.plots / f"{name}_classes.csv"
 
 
 def main() -> None:
@@ -48,8 +54,7 @@ def main() -> None:
         minimum, effective = minimum_codes(config, images.class_names, labels.edges)
         histogram = measure(labels, images, split.validation)
         found = select(histogram, minimum)
-        outs = (args.out, args.metrics, args.curve, args.classes)
-        store, metrics, table, classes = (stack.enter_context(run.publishing(path)) for path in outs)
+        store, metrics, table, classes = (stack.enter_context(run.publishing(path)) for path in outputs(args))
         kept = filter_store(store, labels, split.unlabelled, minimum, run.fingerprint)
         threshold = {"threshold": config.threshold, "effective_threshold": minimum_code(config.threshold)[1]}
         counts = {"kept_unlabelled": kept, "images": len(split.validation)}

@@ -42,8 +42,13 @@ def arguments() -> argparse.ArgumentParser:
     stores.add_argument("--tags", action="store_true", help=TAGS)
     parser.add_argument("--source", type=Path, help="the source domain's images, for the share of steps that is its")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--history", type=Path, required=True)
+    parser.add_argument("--history", type=Path, help="default: metrics/history/NAME.csv, with the name of --out")
     return parser
+
+
+def history(args: argparse.Namespace) -> Path:
+    """Where the history goes."""
+    return args.history or Path("metrics/history", f"{args.out.stem}.csv")
 
 
 def keys(args: argparse.Namespace) -> tuple[str, ...]:
@@ -78,7 +83,7 @@ def main() -> None:
             learner, batches, recipe.config, seed=seed, folder=run.scratch, name=run.name, checkpoint_seconds=seconds
         )
         network, net = learner.result()
-        with run.publishing(args.history) as table, run.publishing(args.out) as aside:
+        with run.publishing(history(args)) as table, run.publishing(args.out) as aside:
             table.write_text(rows_csv(rows))
             save_model(aside, net, recipe.header(network, images, run, device))
 

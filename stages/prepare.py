@@ -15,6 +15,7 @@ from fewmask.core.progress import say
 from fewmask.core.stage import Run, run_command, stage
 from fewmask.datasets.base.dataset import DatasetConfig, Known, NoSource, Sample, Source, SourceConfig, StreetsConfig
 from fewmask.datasets.base.imagefiles import read_extent
+from fewmask.datasets.base.old_scores import remove_old_scores
 from fewmask.datasets.base.opening import keys_under, learnable, open_source
 from fewmask.datasets.base.scan import Read, scan, state
 from fewmask.datasets.base.tags import read_tags
@@ -82,6 +83,9 @@ def publish(
         if (state(again), read_tags(config, source.classes, again)) != (before, tags):
             raise DataError("dataset: files came, went or changed while they were read. Run it again.")
     say(f"{out}: {len(samples)} images, {len(source.classes)} classes")
+    if removed := remove_old_scores(out):
+        names = ", ".join(sorted({path.stem for path in removed if path.suffix == ".json"}))
+        say(f"metrics: removed the scores of other images ({names}); git has those that were committed")
 
 
 def others(found: Iterable[Read], target: Images | None) -> Iterator[Read]:

@@ -1,8 +1,8 @@
 """Show what was evaluated, on one page that opens without a network.
 
-Reads data/images.h5, data/split.json and, for each method, metrics/<method>.json and metrics/plots/<method>/; where
-given also a label store, what a threshold selects of it, training histories, the ways through a routing network, and
-experiments with budgets. Costs: a second, no inference.
+Reads data/images.h5, data/split.json and whatever there is: scores (metrics/NAME.json and metrics/plots/NAME/),
+training histories, pseudo-labels with what a threshold selects of them, and experiments with budgets. With --methods it
+shows exactly what the options name. Scores of other images are left out with a warning. Costs: a second, no inference.
 """
 
 import argparse
@@ -16,19 +16,22 @@ from fewmask.reporting.page import report
 from fewmask.reporting.results import (
     Study,
     chosen_files,
+    evaluated,
     method_files,
     read_chosen,
     read_history,
-    read_method,
+    read_methods,
     read_routes,
     read_trials,
+    routes_file,
 )
 from fewmask.stores.images import Images
 from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split
 
 KEYS = ()
-SEARCHED = "selene"  # whose network budgets make cheaper
+LABELS = Path("data/labels")
+ROUNDS = [LABELS / "supervised.h5", LABELS / "three_stage_2.h5"]
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -36,40 +39,59 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
-    parser.add_argument("--methods", nargs="+", required=True, help="names of metrics/NAME.json, in the page's order")
     parser.add_argument("--metrics-folder", type=Path, default=Path("metrics"))
+    parser.add_argument("--methods", nargs="+", help="names of metrics/NAME.json, in the page's order")
     parser.add_argument("--labels", type=Path, help="pseudo-labels to show")
     parser.add_argument("--rounds", type=Path, nargs="*", default=[], help="label stores of one method, first to last")
     parser.add_argument("--selection", type=Path, help="metrics/selection/NAME.json of those labels")
     parser.add_argument("--history", type=Path, nargs="*", default=[], help="metrics/history/FIT.csv")
-    parser.add_argument("--routes", type=Path, help="metrics/plots/selene/routes.csv: the ways of a routing network")
     parser.add_argument("--experiments", type=Path, help="experiments with budgets, as `make sweep` writes them")
     parser.add_argument("--out", type=Path, required=True)
     return parser
 
 
+def what_there_is(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments; where they name no methods, with all that was made."""
+    folder = args.metrics_folder
+    args.named = args.methods is not None
+    if not args.named:
+        args.methods, args.history = evaluated(folder), sorted(folder.glob("history/*.csv"))
+        args.labels = existing(LABELS / "auxiliary.h5")
+        args.rounds = ROUNDS if all(map(existing, ROUNDS)) else []
+        args.selection = existing(folder / "selection/auxiliary.json")
+        args.experiments = existing(folder / "plots/experiments.csv")
+    args.routed = next((name for name in args.methods if existing(routes_file(folder, name))), None)
+    return args
+
+
+def existing(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
 def inputs(args: argparse.Namespace) -> list[Path]:
+    folder = args.metrics_folder
     files = [args.images, args.split, *args.history, *args.rounds]
-    files += [file for name in args.methods for file in method_files(args.metrics_folder, name)]
-    files += [path for path in (args.labels, args.routes, args.experiments) if path]
-    return files + (chosen_files(args.selection, args.metrics_folder) if args.selection else [])
+    files += [file for name in args.methods for file in method_files(folder, name)]
+    files += [routes_file(folder, args.routed)] if args.routed else []
+    files += [path for path in (args.labels, args.experiments) if path]
+    return files + (chosen_files(args.selection, folder) if args.selection else [])
 
 
 def study(args: argparse.Namespace, images: Images, labels: Labels | None, rounds: list[Labels]) -> Study:
-    split = Split.load(args.split)
+    split, folder = Split.load(args.split), args.metrics_folder
     for store in [*rounds, *([labels] if labels else [])]:
         store.require([*split.unlabelled, *split.validation], images, split.digest)
-    methods = [read_method(args.metrics_folder, name, images, split) for name in args.methods]
-    chosen = read_chosen(args.selection, args.metrics_folder, images.class_names) if args.selection else None
+    methods = read_methods(folder, args.methods, images, split, named=args.named)
+    chosen = read_chosen(args.selection, folder, images.class_names) if args.selection else None
     histories = [read_history(path) for path in args.history]
-    routes = read_routes(args.routes) if args.routes else []
-    searched = next((method for method in methods if method.name == SEARCHED), None)
+    searched = next((method for method in methods if method.name == args.routed), None)
+    routes = read_routes(routes_file(folder, args.routed)) if searched else []
     trials = read_trials(args.experiments, searched, split) if args.experiments and searched else []
     return Study(images, split, methods, labels, chosen, histories, rounds, routes, trials)
 
 
 def main() -> None:
-    args = arguments().parse_args()
+    args = what_there_is(arguments().parse_args())
     with stage(args.out, Params(args.params), KEYS, inputs(args)) as run, ExitStack() as stack:
         images = stack.enter_context(Images(args.images))
         labels = stack.enter_context(Labels(args.labels)) if args.labels else None

@@ -3,8 +3,9 @@
 import ast
 import copy
 import importlib
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, reduce
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,37 @@ from fewmask.checking.graph import nodes
 from fewmask.core.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
-TEMPLATES = ("pipeline/nets/${network.name}.py", "pipeline/nets/${selene.network.name}.py")
+PARAMS = Params(ROOT / "params.yaml")
 STAGES = nodes(ROOT / "dvc.yaml")
 DROPPED = {"size", "nfiles"}  # keys that DVC's run cache leaves out
 WHOLE_PRESETS = [ROOT / f"presets/{name}.yaml" for name in ("streets", "camvid_small")]
-NETWORKS = sorted(p for p in (ROOT / "pipeline/nets").glob("*.py") if "\nclass Config(" in p.read_text())
-SEGMENTATION = [path for path in NETWORKS if "\ndef head(" in path.read_text()]
+CODE = [path for path in (ROOT / "pipeline").rglob("*.py") if path.name != "__init__.py"]
+NETWORKS = {path.parent.name: path for path in (ROOT / "pipeline/nets").glob("*/*.py") if path.stem == path.parent.name}
+DATASETS = {
+    path.parent.name: path for path in (ROOT / "pipeline/datasets").glob("*/*.py") if path.stem == path.parent.name
+}
 
 
 def words(name: str) -> list[str]:
     return shlex.split(STAGES[name]["cmd"])
 
 
+def option(name: str, flag: str, default: str | None = None) -> str | None:
+    """What follows a flag on the command line of a stage."""
+    line = words(name)
+    return line[line.index(flag) + 1] if flag in line else default
+
+
 def dependencies(name: str) -> list[str]:
-    return STAGES[name].get("deps", [])
+    """With what comes from params.yaml filled in."""
+    return [re.sub(r"\$\{(.+?)\}", lambda key: str(PARAMS.raw(key[1])), dep) for dep in STAGES[name].get("deps", [])]
+
+
+def listed(name: str) -> set[Path]:
+    """The code files that a stage depends on, those of its folders one by one."""
+    paths = [ROOT / dep for dep in dependencies(name) if dep.startswith(("pipeline", "stages"))]
+    inside = {file for path in paths for file in CODE if file.is_relative_to(path)}
+    return inside | {path for path in paths if path.is_file()}
 
 
 def declared_params(name: str) -> list[str]:
@@ -39,8 +57,8 @@ def declared_params(name: str) -> list[str]:
 
 
 def outputs(name: str) -> list[str]:
-    listed = [out for kind in ("outs", "metrics", "plots") for out in STAGES[name].get(kind, [])]
-    return [next(iter(out), "") if isinstance(out, dict) else out for out in listed]
+    found = [out for kind in ("outs", "metrics", "plots") for out in STAGES[name].get(kind, [])]
+    return [next(iter(out), "") if isinstance(out, dict) else out for out in found]
 
 
 @cache
@@ -52,11 +70,12 @@ def imports(path: Path) -> set[Path]:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    files = {ROOT / f"{name.replace('.', '/')}.py" for name in names if name.startswith(("pipeline.", "stages."))}
+    ours = [name.replace("fewmask.", "pipeline.", 1) for name in names if name.startswith(("fewmask.", "stages."))]
+    files = {ROOT / f"{name.replace('.', '/')}.py" for name in ours}
     return {file for file in files if file.is_file()}
 
 
-def closure(roots: list[Path]) -> set[Path]:
+def closure(roots: Iterable[Path]) -> set[Path]:
     seen: set[Path] = set()
     left = list(roots)
     while left:
@@ -67,29 +86,35 @@ def closure(roots: list[Path]) -> set[Path]:
     return seen
 
 
+def by_name(known: dict[str, Path], chosen: str) -> set[Path]:
+    """What loading one of several by name may import: the folder of the chosen one, and what any of them shares."""
+    others = {path.parent for name, path in known.items() if name != chosen}
+    return {path for path in closure(known.values()) if path.parent not in others}
+
+
 def needed(name: str) -> set[Path]:
-    """Every file that the stage's command can import: its script, its learner, and the networks it loads by name."""
-    line = words(name)
-    roots = [ROOT / f"{line[2].replace('.', '/')}.py"]
-    if "--learner" in line:
-        module = line[line.index("--learner") + 1].rpartition(".")[0]
-        roots.append(ROOT / f"{module.replace('.', '/')}.py")
+    """Every file that can change what the stage's command makes: what it imports, and what params or options name."""
+    roots = [ROOT / f"{words(name)[2].replace('.', '/')}.py"]
+    if learner := option(name, "--learner"):
+        method = learner.partition(".")[0]
+        roots.append(ROOT / f"pipeline/methods/{method}/{method}.py")
+    if "--confidence" in words(name):
+        roots.append(ROOT / "pipeline/methods/auxiliary/judge.py")
     files = closure(roots)
     if ROOT / "pipeline/nets/base/published.py" in files:
-        files |= closure(SEGMENTATION)
-    if "--confidence" in line:
-        files |= closure([ROOT / "pipeline/methods/auxiliary/judge.py"])
+        key = "selene.network" if name == "evaluate@selene" else option(name, "--network", "network")
+        files |= by_name(NETWORKS, PARAMS.raw(f"{key}.name"))
+    if ROOT / "pipeline/datasets/base/opening.py" in files:
+        files |= by_name(DATASETS, PARAMS.raw(f"{option(name, '--section', 'dataset')}.kind"))
     return files
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_code_dependencies_are_the_import_closure(name):
-    code = [dep for dep in dependencies(name) if dep.startswith(("pipeline", "stages"))]
-    listed = [path for dep in code for path in (SEGMENTATION if dep in TEMPLATES else [ROOT / dep])]
-    missing = [path for path in needed(name) if not any(path.is_relative_to(dep) for dep in listed)]
-    assert not missing, f"{name} imports {missing} but does not depend on it"
-    idle = [dep for dep in listed if not any(path.is_relative_to(dep) for path in needed(name))]
-    assert not idle, f"{name} depends on {idle} but never imports it"
+def test_a_stage_depends_on_exactly_the_files_that_it_imports(name):
+    """For every pair of a stage and a file: an edit makes the stage stale if, and only if, it may matter."""
+    missing, idle = needed(name) - listed(name), listed(name) - needed(name)
+    assert not missing, f"{name} imports {sorted(missing)} and does not depend on it"
+    assert not idle, f"{name} depends on {sorted(idle)} and never imports it"
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -157,9 +182,29 @@ def test_runtime_is_declared_by_no_stage():
     assert not any(key.startswith("runtime") for name in STAGES for key in declared_params(name))
 
 
+def readers(file: str) -> set[str]:
+    """The stages that an edit of one file makes stale at once."""
+    return {name for name in STAGES if ROOT / file in listed(name)}
+
+
+TRAININGS = {name for name in STAGES if "--learner" in words(name)}
+
+
+@pytest.mark.parametrize("file", ["checking/checks", "checking/graph", "prediction/image_folder", "reporting/page"])
+def test_what_no_training_imports_makes_no_training_stale(file):
+    assert not readers(f"pipeline/{file}.py") & TRAININGS
+
+
+def test_the_label_store_is_nothing_to_those_who_read_no_labels():
+    assert not readers("pipeline/stores/labels.py") & {"prepare", "prepare-source", "split"}
+
+
+def test_the_averaged_teacher_is_nothing_to_the_supervised_stage():
+    assert "supervised" not in readers("pipeline/consistency/ema.py")
+
+
 def test_labels_are_not_made_anew_when_the_fusion_changes():
-    made_of_it = {name for name in STAGES if "pipeline/prediction/fusion.py" in dependencies(name)}
-    assert made_of_it == {name for name in STAGES if name.startswith("evaluate@")}
+    assert readers("pipeline/prediction/fusion.py") == {name for name in STAGES if name.startswith("evaluate@")}
 
 
 def test_packages_import_nothing_of_themselves():
@@ -173,16 +218,26 @@ def test_pipeline_never_imports_stages():
     ]
 
 
+def feeds(out: str, dep: str) -> bool:
+    """Whether a dependency is the output or a folder above it."""
+    return Path(out).is_relative_to(dep)
+
+
 def descendants(name: str) -> set[str]:
     """The stage and everything that becomes stale with it."""
-    made = set(outputs(name))
-    later = {other for other in STAGES if made & set(dependencies(other))}
+    later = {other for other in STAGES for dep in dependencies(other) if any(feeds(out, dep) for out in outputs(name))}
     return {name}.union(*(descendants(other) for other in later))
 
 
 def ancestors(name: str) -> set[str]:
-    earlier = {other for other in STAGES if set(outputs(other)) & set(dependencies(name))}
+    earlier = {
+        other for other in STAGES for dep in dependencies(name) if any(feeds(out, dep) for out in outputs(other))
+    }
     return {name}.union(*(ancestors(other) for other in earlier))
+
+
+def test_the_report_completes_the_graph():
+    assert ancestors("report") == set(STAGES)
 
 
 def test_a_threshold_makes_exactly_four_stages_stale():
@@ -198,13 +253,11 @@ def test_each_method_is_a_sub_graph_that_shares_the_supervised_network(name):
     assert not any(other.startswith("evaluate@") for other in ancestors(name) - {name})
 
 
-def test_a_method_s_file_makes_only_its_own_stages_stale():
-    """Whoever edits one paper's file retrains that paper's networks and no other's."""
-    readers = {
-        path.stem: {name for name in STAGES if f"pipeline/methods/{path.name}" in dependencies(name)}
-        for path in sorted((ROOT / "pipeline/methods").glob("[a-z]*.py"))
-    }
-    assert readers == {
+def test_a_method_s_folder_makes_only_its_own_stages_stale():
+    """Whoever edits one paper's folder retrains that paper's networks and no other's."""
+    folders = sorted((ROOT / "pipeline/methods").glob("[a-z]*/"))
+    found = {path.name: readers(f"pipeline/methods/{path.name}/{path.name}.py") for path in folders}
+    assert found == {
         "auxiliary": {"auxiliary-network"},
         "contrastive": {"contrastive"},
         "mlmt": {"mlmt"},
@@ -215,9 +268,30 @@ def test_a_method_s_file_makes_only_its_own_stages_stale():
     }
 
 
-def test_no_method_imports_another():
-    for path in sorted((ROOT / "pipeline/methods").glob("*.py")):
-        assert not [file for file in imports(path) if file.parent.name == "methods"], path
+def test_no_method_network_or_data_set_imports_another():
+    for kind in ("methods", "nets", "datasets"):
+        own = [path for path in CODE if path.is_relative_to(ROOT / "pipeline" / kind)]
+        for path in own:
+            others = [file for file in imports(path) if file.is_relative_to(ROOT / "pipeline" / kind)]
+            strange = [file for file in others if file.parent not in (path.parent, ROOT / f"pipeline/{kind}/base")]
+            assert not strange, f"{path} imports {strange}"
+
+
+def test_imports_form_no_circle():
+    """Neither files nor folders of pipeline/ import each other in a circle."""
+    for path in CODE:
+        assert path not in closure(imports(path)), path
+    between = {path.parent: set() for path in CODE}
+    for path in CODE:
+        between[path.parent] |= {file.parent for file in imports(path)} - {path.parent}
+    for folder in between:
+        reached, left = set(), list(between[folder])
+        while left:
+            other = left.pop()
+            if other not in reached:
+                reached.add(other)
+                left += between[other]
+        assert folder not in reached, f"{folder} is imported by what it imports"
 
 
 def test_the_contrastive_method_is_one_training():
@@ -247,10 +321,8 @@ def test_the_two_branches_are_trained_apart_and_meet_at_prediction():
 def test_selene_is_one_training_with_a_network_of_its_own():
     shared = {"prepare", "split", "supervised"}
     assert ancestors("evaluate@selene") == shared | {"selene", "evaluate@selene"}
-    for name in STAGES:
-        found = [template for template in TEMPLATES if template in dependencies(name)]
-        assert len(found) <= 1
-        assert (found == [TEMPLATES[1]]) == (name in ("selene", "evaluate@selene"))
+    own = {name for name, body in STAGES.items() if "pipeline/nets/${selene.network.name}" in body["deps"]}
+    assert own == {"selene", "evaluate@selene"}
 
 
 def test_three_stages_share_stage_1_and_come_one_after_another():

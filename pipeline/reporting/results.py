@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fewmask.core.errors import ArtefactError
+from fewmask.core.progress import warn
 from fewmask.drawing.palette import examples
 from fewmask.stores.images import Images
 from fewmask.stores.labels import Labels
@@ -90,10 +91,49 @@ class Study:
         return [method for method in self.methods if method is not self.baseline]
 
 
+class ForeignError(ArtefactError):
+    """Scores of other images or classes than those at hand."""
+
+
+class _DiffersError(ValueError):
+    """A value is not the one of the images at hand."""
+
+
+def evaluated(folder: Path) -> list[str]:
+    """The methods that have scores in the folder, the baseline first."""
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    whole = [name for name in names if all(file.is_file() for file in method_files(folder, name))]
+    return sorted(whole, key=lambda name: name != BASELINE)
+
+
 def method_files(folder: Path, name: str) -> list[Path]:
     """Where evaluation left the metrics, classes, confusions and examples of a method."""
-    plots = folder / "plots" / name
-    return [folder / f"{name}.json", *(plots / file for file in ("per_class.csv", "confusion.csv", "examples.png"))]
+    tables = ("per_class.csv", "confusion.csv", "details/examples.png")
+    return [folder / f"{name}.json", *(folder / "plots" / name / table for table in tables)]
+
+
+def routes_file(folder: Path, name: str) -> Path:
+    """Where evaluation left the gates of a method's network, if it has any."""
+    return folder / "plots" / name / "details/routes.csv"
+
+
+def read_methods(folder: Path, names: Sequence[str], images: Images, split: Split, *, named: bool) -> list[Method]:
+    """The scores of every method; those of other images are left out with a warning, unless they were asked for.
+
+    Raises:
+        ArtefactError: as ``read_method``, or no scores are left.
+    """
+    methods = []
+    for name in names:
+        try:
+            methods.append(read_method(folder, name, images, split))
+        except ForeignError as error:
+            if named:
+                raise
+            warn(f"{name} is left out: {error}")
+    if not methods:
+        raise ArtefactError(f"{folder}: no scores of these images; run 'dvc repro evaluate@supervised' first.")
+    return methods
 
 
 def read_method(folder: Path, name: str, images: Images, split: Split) -> Method:
@@ -220,12 +260,14 @@ def _floats(column: Sequence[str]) -> np.ndarray:
 
 def _same(found: object, expected: object, what: str) -> None:
     if found != expected:
-        raise ValueError(f"{what}: {found}; expected {expected}")
+        raise _DiffersError(f"{what}: {found}; expected {expected}")
 
 
 @contextmanager
 def _understood(path: Path, remake: str = "dvc repro") -> Iterator[None]:
     try:
         yield
+    except _DiffersError as error:
+        raise ForeignError(f"{path}: cannot be shown ({error}). Run '{remake}' to make it again.") from error
     except (ValueError, KeyError, IndexError, TypeError, OverflowError, OSError, csv.Error) as error:
         raise ArtefactError(f"{path}: cannot be shown ({error}). Run '{remake}' to make it again.") from error

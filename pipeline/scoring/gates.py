@@ -31,12 +31,11 @@ def recorded(net: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def rows(net: nn.Module, gates: Tensor | None) -> list[dict[str, Any]]:
+def rows(net: nn.Module, gates: Tensor) -> list[dict[str, Any]]:
     """Rows layer, level, keep, up, down, open: of each cell the mean of its gates (N, cells, 3) over the images, None
     where it has no such path, and the share of images for which any of them was open. Layer 0 is the initial cell."""
     encoder = encoder_of(net)
-    if encoder is None or gates is None:
-        return []
+    assert encoder is not None, "gates come from a routing network"
     places = [(layer, level) for layer, cells in enumerate(encoder.layers) for level in range(len(cells))]  # type: ignore[arg-type]
     means, active = gates.double().mean(0), (gates > 0).any(2).double().mean(0)
     table = []
@@ -46,6 +45,6 @@ def rows(net: nn.Module, gates: Tensor | None) -> list[dict[str, Any]]:
     return table
 
 
-def together(seen: list[Tensor]) -> Tensor | None:
+def joined(seen: list[Tensor]) -> Tensor | None:
     """The gates of all batches, (N, cells, 3); None where there were none."""
     return torch.cat(seen) if seen else None

@@ -55,7 +55,8 @@ def write_method(folder: Path, name: str, **changes: object) -> None:
     (plots / "per_class.csv").write_text(rows_csv(rows))
     (plots / "confusion.csv").write_text(rows_csv(pairs))
     shown = np.zeros((len(examples(TEST)) * SIZE[0], SIZE[1]), np.uint8)
-    palette_image(shown, COLOURS).save(plots / "examples.png")
+    (plots / "details").mkdir()
+    palette_image(shown, COLOURS).save(plots / "details/examples.png")
 
 
 def write_selection(folder: Path, minimum: Sequence[int]) -> None:
@@ -148,6 +149,38 @@ def test_the_same_inputs_make_the_same_bytes_anywhere(page: Page, project: Path,
     assert str(tmp_path) not in first
 
 
+def run_bare(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The page of whatever there is."""
+    monkeypatch.setattr(sys, "argv", ["report", "--out", "metrics/report.html"])
+    report.main()
+    return Path("metrics/report.html").read_text(encoding="utf-8")
+
+
+def test_without_names_all_that_was_made_is_shown(page: Page, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "data/labels").mkdir()
+    (project / "data/labels.h5").rename(project / "data/labels/auxiliary.h5")
+    options = ["--labels", "data/labels/auxiliary.h5", *FULL[2:]]
+    assert run_bare(monkeypatch) == page("supervised", "auxiliary", options=options)
+
+
+def test_scores_of_other_images_are_left_out_with_a_warning(project, page, monkeypatch, capsys) -> None:
+    path = project / "metrics/auxiliary.json"
+    path.write_text(path.read_text().replace('"images": 8', '"images": 9'))
+    assert ">auxiliary<" not in run_bare(monkeypatch)
+    assert "warning: auxiliary is left out: metrics/auxiliary.json: cannot be shown (evaluated images: 9" in (
+        capsys.readouterr().err.replace("\n", " ")
+    )
+    with pytest.raises(ArtefactError, match=r"auxiliary\.json: cannot be shown"):
+        page("supervised", "auxiliary")
+
+
+def test_no_scores_at_all_say_what_to_run(project, monkeypatch) -> None:
+    for path in (project / "metrics").glob("*.json"):
+        path.unlink()
+    with pytest.raises(ArtefactError, match=r"^metrics: no scores of these images; run 'dvc repro"):
+        run_bare(monkeypatch)
+
+
 def test_names_are_escaped(page: Page) -> None:
     text = page("supervised", "auxiliary")
     assert "&lt;b&gt;&amp;car" in text
@@ -212,7 +245,7 @@ def test_thresholds_of_single_classes_are_shown(page: Page, project: Path) -> No
         ("supervised.json", json.dumps({"images": 8})),
         ("plots/supervised/per_class.csv", "class,iou,accuracy,pixels\nroad,1,1,1\n"),
         ("plots/supervised/confusion.csv", "actual,predicted,pixels\nroad,road,1\n"),
-        ("plots/supervised/examples.png", "no picture"),
+        ("plots/supervised/details/examples.png", "no picture"),
         ("plots/selection/auxiliary.csv", ""),
         ("plots/selection/auxiliary_classes.csv", "class,iou\nroad,1\n"),
         ("history/fit.csv", "rate,loss\n1,x\n"),
@@ -268,7 +301,8 @@ def test_a_round_of_other_images_is_refused(page, project) -> None:
 
 # ---- the ways through a routing network, and budgets
 
-ROUTES = ["--routes", "metrics/routes.csv", "--experiments", "metrics/experiments.csv"]
+EXPERIMENTS = ["--experiments", "metrics/experiments.csv"]
+ROUTES = "plots/selene/details/routes.csv"
 WAYS = "layer,level,keep,up,down,open\n0,0,0.25,,0.75,1.0\n1,0,1.0,,,1.0\n1,1,0.5,,,0.5\n"
 HERE = {"gmacs": 0.5, "gmacs_mean": 0.25, "images": 8, "labelled_images": 2, "miou": 0.625, "seed": 7}
 BUDGET, STEPS = "selene.budget.share", "selene.steps"
@@ -289,8 +323,8 @@ def routed(page: Page, project: Path) -> Page:
 
     def run(*rows: dict, **options: str) -> str:
         write_experiments(project / "metrics/experiments.csv", *rows, **options)
-        (project / "metrics/routes.csv").write_text(WAYS)
-        text = page("supervised", "selene", options=ROUTES)
+        (project / "metrics" / ROUTES).write_text(WAYS)
+        text = page("supervised", "selene", options=EXPERIMENTS)
         return text[text.index('<section id="routes">') : text.index('<section id="confusion">')]
 
     return run
@@ -311,9 +345,9 @@ def test_ways_are_drawn(routed: Page) -> None:
 def test_a_factor_of_a_fixed_network_may_be_above_1(routed: Page, page: Page, project: Path) -> None:
     """It is told as it is and drawn as an open path."""
     routed()
-    path = project / "metrics/routes.csv"
+    path = project / "metrics" / ROUTES
     path.write_text(path.read_text().replace("0.75", "1.25"))
-    text = page("supervised", "selene", options=ROUTES)
+    text = page("supervised", "selene", options=EXPERIMENTS)
     assert re.search(r'stroke-opacity="1\.00"[^>]*><title>layer 0, stride 4, down: mean gate 1\.25', text)
 
 
@@ -371,11 +405,9 @@ def test_experiments_whose_metrics_are_missing_are_left_out(routed: Page) -> Non
 
 
 def test_without_them_the_section_says_so(page: Page, project: Path) -> None:
-    (project / "metrics/routes.csv").write_text(rows_csv([]))
-    for options in ([], ROUTES[:2]):
-        text = page("supervised", options=options)
-        assert "This network has no gates." in text
-        assert "make sweep" in text
+    text = page("supervised", options=[])
+    assert "This network has no gates." in text
+    assert "make sweep" in text
 
 
 def test_names_of_experiments_are_escaped(routed: Page) -> None:
@@ -407,8 +439,9 @@ def test_ways_and_budgets_are_the_same_bytes_again(routed: Page, project: Path) 
 )
 def test_damaged_ways_and_budgets_are_named(routed, page, project, file: str, old: str, new: str) -> None:
     routed({BUDGET: 0.6})
-    path = project / f"metrics/{file}.csv"
+    name = ROUTES if file == "routes" else "experiments.csv"
+    path = project / "metrics" / name
     path.write_text(re.sub(old, new, path.read_text(), count=1, flags=re.DOTALL))
-    with pytest.raises(ArtefactError, match=rf"^metrics/{file}.csv: cannot be shown") as told:
-        page("supervised", "selene", options=ROUTES)
+    with pytest.raises(ArtefactError, match=rf"^metrics/{name}: cannot be shown") as told:
+        page("supervised", "selene", options=EXPERIMENTS)
     assert len(str(told.value).splitlines()) == 1

@@ -223,7 +223,7 @@ def test_keeping_nothing_retrains_exactly_the_supervised_network(workplace, run_
     assert run_stage("fit", *FIT.split()).code == 0
     run_stage("label", "--model", "models/m.safetensors", "--out", "data/labels/m.h5")
     write(workplace, {**SMALL, "filter": {"threshold": 1.0}})
-    options = "--labels data/labels/m.h5 --out data/labels/f.h5 --metrics s.json --curve c.csv --classes k.csv"
+    options = "--labels data/labels/m.h5 --out data/labels/f.h5 --metrics s.json --plots plots"
     kept = run_stage("filter", *options.split())
     assert kept.code == 0
     assert "0 pixels kept" in kept.err

@@ -30,7 +30,7 @@ CLASSES = ["sky", "road", "car"]
 SIZE = (32, 48)
 ROLES = ["train", "validation", "test"]
 FUSED = ("--tagger", "tagger.safetensors")
-ROUTED = ("--model", "gated.safetensors", "--routes", "ways/routes.csv")
+ROUTED = ("--model", "gated.safetensors")
 
 
 @pytest.fixture
@@ -88,14 +88,14 @@ def scored(monkeypatch, name: str, *words: str) -> dict:
 
 
 def table(name: str) -> dict[str, dict[str, str]]:
-    return {row.pop("class"): row for row in csv.DictReader(Path(name, "fusion.csv").read_text().splitlines())}
+    return {row.pop("class"): row for row in csv.DictReader(Path(name, "details/fusion.csv").read_text().splitlines())}
 
 
 def test_a_fused_prediction_is_scored(project, monkeypatch) -> None:
     folder = project()
     alone, fused = scored(monkeypatch, "alone"), scored(monkeypatch, "fused", *FUSED)
     assert alone.keys() == fused.keys()
-    assert not Path("alone/fusion.csv").exists()
+    assert not Path("alone/details/fusion.csv").exists()
     nets = Predictor(folder / "net.safetensors"), FusedPredictor(folder / "net.safetensors", folder / FUSED[1])
     sizes = [sum(p.numel() for p in net.parameters()) for net in nets[1].networks]
     assert (alone["parameters"], fused["parameters"]) == (sizes[0], sum(sizes))
@@ -104,7 +104,7 @@ def test_a_fused_prediction_is_scored(project, monkeypatch) -> None:
     assert sum(int(row["pixels"]) for row in pairs if row["predicted"] == "road") == 0
     with Images(folder / "images.h5") as images:
         labels = nets[1](images.stack(images.ids[5:]))[0].numpy()
-        assert (np.asarray(Image.open("fused/examples.png")) == np.concatenate(labels)).all()
+        assert (np.asarray(Image.open("fused/details/examples.png")) == np.concatenate(labels)).all()
         having = sum((images.mask(name) == 1).any() for name in images.ids[5:])
     assert list(table("fused")) == CLASSES
     assert {**table("fused")["road"], "average_precision": ""} == {
@@ -182,7 +182,7 @@ def test_a_tagger_that_makes_no_sense_is_one_sentence(project, monkeypatch, word
 
 
 def test_the_ways_of_a_routing_network_are_written_and_drawn(project, monkeypatch) -> None:
-    """Mean gates of the evaluated images, as the report reads them; their cost is told without it, too."""
+    """Mean gates of the evaluated images, as the report reads them; their cost is in the metrics."""
     folder = project()
     metrics = scored(monkeypatch, "routed", *ROUTED)
     assert metrics["gmacs_min"] < metrics["gmacs_mean"] < metrics["gmacs_max"] <= metrics["gmacs"]
@@ -190,30 +190,27 @@ def test_the_ways_of_a_routing_network_are_written_and_drawn(project, monkeypatc
     with Images(folder / "images.h5") as images, torch.no_grad():
         x = predictor.normalise(torch.from_numpy(images.stack(images.ids[5:])))
         gates = predictor.model.net.features(x)[-1].gates
-    table = read_routes(Path("ways/routes.csv"))
+    table = read_routes(Path("routed/details/routes.csv"))
     assert [row["keep"] for row in table] == pytest.approx(gates[..., 0].mean(0).tolist(), abs=1e-5)
     assert [row["open"] for row in table] == (gates > 0).any(2).float().mean(0).tolist()
-    picture = Path("ways/routes.svg").read_text()
+    picture = Path("routed/details/routes.svg").read_text()
     assert picture.count("<line") == 2 + 2 + 3 + 2 + 3 + 3
-    assert scored(monkeypatch, "alone", *ROUTED[:2]) == metrics
-    assert not list(Path("alone").glob("routes*"))
 
 
 def test_a_network_without_gates_has_no_ways(project, monkeypatch) -> None:
     project()
-    metrics = scored(monkeypatch, "plain", *ROUTED, "--model", "net.safetensors")
+    metrics = scored(monkeypatch, "plain", "--model", "net.safetensors")
     assert len({metrics[key] for key in ("gmacs_min", "gmacs_mean", "gmacs_max", "gmacs")}) == 1
-    assert read_routes(Path("ways/routes.csv")) == []
-    assert "This network has no gates." in Path("ways/routes.svg").read_text()
+    assert [path.name for path in Path("plain/details").iterdir()] == ["examples.png"]
 
 
 def test_the_resolution_changes_what_an_image_costs_and_nothing_else(project, monkeypatch) -> None:
     """Four times the pixels of the working size, padded to 32 x 64, and less of them at the border."""
     project()
     before = scored(monkeypatch, "before", *ROUTED)
-    written = {path.name: path.read_bytes() for folder in ("before", "ways") for path in Path(folder).iterdir()}
+    written = {path.name: path.read_bytes() for path in Path("before").rglob("*.*")}
     project(scoring="resolution: [64, 128]")
     after = scored(monkeypatch, "after", *ROUTED)
     assert {key for key in after if after[key] != before[key]} == {"gmacs", "gmacs_min", "gmacs_mean", "gmacs_max"}
     assert 4 < after["gmacs"] / before["gmacs"] < 4.2
-    assert {path.name: path.read_bytes() for folder in ("after", "ways") for path in Path(folder).iterdir()} == written
+    assert {path.name: path.read_bytes() for path in Path("after").rglob("*.*")} == written

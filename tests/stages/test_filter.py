@@ -15,7 +15,8 @@ import pytest
 from fewmask.stores.labels import Labelled, Labels
 
 Run = Callable[..., tuple[int, str, str]]
-OUTS = ["--out", "out.h5", "--metrics", "m.json", "--curve", "curve.csv", "--classes", "classes.csv"]
+OUTS = ["--out", "out.h5", "--metrics", "m.json", "--plots", "plots"]
+MADE = ("out.h5", "m.json", "plots/m.csv", "plots/m_classes.csv")
 
 
 @pytest.fixture
@@ -49,13 +50,13 @@ def test_all_four_results(project: Run, tmp_path: Path) -> None:
         kept = np.mean([item.label != 255 for item in store])
         assert metrics["kept_unlabelled"] == pytest.approx(kept, abs=1e-6)
         assert f"{kept:.1%} of the unlabelled pixels kept" in out
-    curve = list(csv.DictReader((tmp_path / "curve.csv").read_text().splitlines()))
+    curve = list(csv.DictReader((tmp_path / "plots/m.csv").read_text().splitlines()))
     assert len(curve) == 257
     (row,) = [row for row in curve if row["threshold"] == "0.9"]
     assert {name: float(row[name]) for name in ("miou", "selected_pixels")} == {
         name: metrics[name] for name in ("miou", "selected_pixels")
     }
-    classes = list(csv.DictReader((tmp_path / "classes.csv").read_text().splitlines()))
+    classes = list(csv.DictReader((tmp_path / "plots/m_classes.csv").read_text().splitlines()))
     assert [row["class"] for row in classes] == ["sky", "road", "car"]
     assert np.mean([float(row["iou"]) for row in classes]) == pytest.approx(metrics["miou"], abs=1e-5)
 
@@ -86,7 +87,7 @@ def test_mistakes_publish_nothing(project: Run, tmp_path: Path, text: str, code:
     found, _, err = project(text)
     assert found == code
     assert message in err
-    assert not any((tmp_path / name).exists() for name in OUTS[1::2])
+    assert not any((tmp_path / name).exists() for name in MADE)
 
 
 def test_an_output_that_is_an_input_is_refused(project: Run, tmp_path: Path) -> None:

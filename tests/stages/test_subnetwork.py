@@ -108,14 +108,14 @@ def test_factors_are_the_mean_gates_of_the_training_images(export) -> None:
 def test_the_model_is_evaluated_and_predicts_like_any_other(export, monkeypatch) -> None:
     told = export()
     words = ["evaluate", "--images", "images.h5", "--split", "split.json", "--model", "fixed.safetensors"]
-    monkeypatch.setattr(sys, "argv", [*words, "--out", "fixed.json", "--plots", "plots", "--routes", "routes.csv"])
+    monkeypatch.setattr(sys, "argv", [*words, "--out", "fixed.json", "--plots", "plots"])
     evaluate.main()
     metrics = json.loads(Path("fixed.json").read_text())
     assert metrics["gmacs"] == metrics["gmacs_min"] == metrics["gmacs_max"]
     found, whole = map(float, re.search(r"fixed\.safetensors: (\S+) of (\S+) GMACs", told).groups())
     assert found == pytest.approx(metrics["gmacs"], abs=1e-6)
     assert found < whole
-    assert Path("routes.svg").exists()
+    assert Path("plots/details/routes.svg").exists()
     Path("photos").mkdir()
     Image.fromarray(np.zeros((40, 30, 3), np.uint8)).save("photos/a.png")
     words = ["predict", "--model", "fixed.safetensors", "--images", "photos", "--out", "masks"]
