@@ -16,7 +16,6 @@ from fewmask.stores.images import Images
 ROOT = Path(__file__).resolve().parents[1]
 CAMVID = os.environ.get("FEWMASK_CAMVID")
 COPIED = ("pipeline", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml")
-COPIED += ("metrics/experiments.csv",)
 
 
 def project(folder: Path, preset: str, **changes) -> Path:
@@ -27,6 +26,7 @@ def project(folder: Path, preset: str, **changes) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, target, ignore=ignore) if source.is_dir() else shutil.copy(source, target)
+    (folder / "fewmask").symlink_to("pipeline")
     params = YAML(typ="safe").load((ROOT / "presets" / f"{preset}.yaml").read_text())
     for key, value in changes.items():
         edit(params, key.replace("__", "."), value)
@@ -135,10 +135,10 @@ def test_a_routing_network_says_what_its_images_cost_and_which_ways_they_took(st
     folder, _ = streets
     found = metrics(folder, "selene")
     assert 0 < found["gmacs_min"] <= found["gmacs_mean"] <= found["gmacs_max"] <= found["gmacs"]
-    rows = (folder / "metrics/plots/selene/routes.csv").read_text().splitlines()
+    rows = (folder / "metrics/plots/selene/details/routes.csv").read_text().splitlines()
     assert rows[0] == "layer,level,keep,up,down,open"
     assert len(rows) == 1 + 1 + 2 + 3 + 4 * 4  # header, initial cell, layers 1 to 6
-    assert "<svg" in (folder / "metrics/plots/selene/routes.svg").read_text()
+    assert "<svg" in (folder / "metrics/plots/selene/details/routes.svg").read_text()
 
 
 def test_adaptation_reruns_the_contrastive_training_alone(streets):

@@ -60,7 +60,7 @@ class StreetsConfig(DomainConfig):
     """The embedded data set: road scenes drawn by pipeline/datasets/streets/scenes.py, the same for the same seed."""
 
     kind: Literal["streets"]
-    root: str = "pipeline/datasets/streets/scenes.py"  # DVC watches what stands here; for drawn scenes, what draws them
+    root: str = "pipeline/datasets/streets"  # DVC watches what stands here; for drawn scenes, what draws them
     look: Literal["photograph", "game"] = "photograph"  # two domains: pipeline/datasets/streets/looks.py
     sparse: float = Field(default=0, ge=0, le=1)  # share of the scenes in which most classes are absent
     size: Size = (96, 128)

@@ -1,7 +1,7 @@
 """Scores do not outlive their images: `dvc metrics show` lists every file that is there, whatever it was made of.
 
 dvc.lock says from which images each stage last worked. Files that git holds and no cache keeps (metrics and plots) stay
-in the folder when the data set changes. Whoever then runs one method would see it beside others' scores of other images.
+in the folder when the data set changes. Whoever then runs one method would see the others' scores of other images.
 """
 
 import hashlib
