@@ -378,3 +378,17 @@ def test_a_tagger_can_look_with_it():
         areas = net.head.score(embedding).softmax(1).mean((2, 3))
         found = tagger.on_network(net, 3, None).eval()(x)
     torch.testing.assert_close(found, (areas.clamp_min(1e-6) / 0.01).log())
+
+
+@pytest.mark.parametrize("channels", [4, 8])
+def test_a_strided_pointwise_convolution_has_the_right_output_and_gradients(channels):
+    """In double precision, which oneDNN does not compute, it is the same convolution."""
+    torch.manual_seed(0)
+    layer = cells.conv(channels, 2 * channels, 1, stride=2)
+    x = torch.randn(4, channels, 8, 15).to(memory_format=torch.channels_last)
+    layer(x).square().sum().backward()
+    weight = layer.weight.detach().double().requires_grad_()
+    expected = F.conv2d(x.double(), weight, stride=2)
+    expected.square().sum().backward()
+    torch.testing.assert_close(layer(x).double(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(layer.weight.grad.double(), weight.grad, atol=1e-3, rtol=1e-4)

@@ -141,9 +141,24 @@ def spread(x: Tensor, numbers: list[int], batch: int) -> Tensor:
     return whole
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution that is safe with a stride: see ``forward``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, h, w) -> (B, D, h', w').
+
+        On AVX2 oneDNN (torch 2.14) writes past its memory in the weights' gradient of a strided 1x1 convolution whose
+        channels are no multiple of 8. Taking the pixels first is the same convolution.
+        """
+        if self.stride == (1, 1) or self.in_channels % 8 == 0 or torch.backends.cpu.get_cpu_capability() != "AVX2":
+            return super().forward(x)
+        return F.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
+
+
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, padding: int = 0) -> nn.Conv2d:
     """Without bias, drawn as the authors' code does."""
-    made = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+    kind = Pointwise if kernel == 1 else nn.Conv2d
+    made = kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
     nn.init.kaiming_normal_(made.weight)
     return made
 
