@@ -1,18 +1,18 @@
-"""The weak and the strong augmentation of Table 1, done to a batch where it is: images, labels and confidences alike.
+"""The weak and the strong augmentation of Table 1, for a batch on its device: images, labels and confidences alike.
 
 "Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank" (Alonso et
-al., ICCV 2021). In the order of the authors' code: ClassMix, scale with a random crop or a centred padding, horizontal
-flip, colour jitter, blur. An image for which nothing is drawn comes out as it came, to the bit.
+al., ICCV 2021). The order is that of the authors' code: ClassMix, scale with a random crop or a centred padding,
+horizontal flip, colour jitter, blur. An image without any draw comes out bit for bit as it came.
 
-Choices, where the authors' code differs from their text or we from it:
-- The numbers are the Table's; the code's jitter is a sixth weaker, and its strong ClassMix 0.75 after 2000 steps.
-- Every draw is made for each image; the code draws flip, scale and blur, and whether to jitter, once a batch.
-- Padding is the mean colour (0, as in weak views; jitter changes it), confidence 0, label 255; the code has black.
-- The blur's sigma is drawn, equal in both axes; the code's range (0.1, 1.5) became the constant sigmas of the two axes.
-- Jitter cuts to 0..1 once, at its end. Its four operations then commute (brightness and contrast scale all channels,
-  saturation and hue keep a pixel's grey), so that there is no order to draw, and they are one affine map of colour.
-- Hue turns about the grey axis in YIQ, which keeps a pixel's grey; torchvision's turn in HSV does not. Like that one, a
-  positive turn leads from red to green, but colours between differ.
+Choices, where the authors' code differs from their text or we differ from it:
+- The numbers are the Table's. The code's jitter is a sixth weaker, and its strong ClassMix is 0.75 after 2000 steps.
+- Every draw is made for each image. The code draws flip, scale and blur, and whether to jitter, once a batch.
+- Padding is the mean colour (0, as in weak views; jitter changes it), confidence 0, label 255. The code has black.
+- The blur's sigma is drawn, equal in both axes. The code's range (0.1, 1.5) became the constant sigmas of the two axes.
+- Jitter clips to 0..1 once, at its end. Its four operations then commute: brightness and contrast scale all channels,
+  saturation and hue keep a pixel's grey. So no order is drawn, and they are one affine map of colour.
+- Hue turns about the grey axis in YIQ, which keeps a pixel's grey; torchvision's turn in HSV does not. A positive turn
+  leads from red to green in both, but the colours between differ.
 """
 
 import math
@@ -39,13 +39,13 @@ Sigmas = Annotated[tuple[Sigma, Sigma], Strict(False)]
 
 
 class Augment(Section):
-    """A set of views, such as a column of Table 1; defaults are what both columns share.
+    """A set of views, such as a column of Table 1; the defaults hold for both columns.
 
-    ``flip``, ``resize``, ``jitter``, ``blur`` and ``mix`` (ClassMix) are probabilities; a scale and a blur's sigma
+    ``flip``, ``resize``, ``jitter``, ``blur`` and ``mix`` (ClassMix) are probabilities. A scale and a blur's sigma
     (pixels) are drawn evenly from their range.
 
-    Brightness, contrast and saturation are multiplied by up to 1 -+ their intensity, hue is turned by up to -+ ``hue``
-    turns. ``background``: whether ClassMix may move class 0 where there are others.
+    Brightness, contrast and saturation are multiplied by up to 1 -+ their intensity. Hue is turned by up to -+ ``hue``
+    turns. ``background`` says whether ClassMix may move class 0 where the image shows other classes.
     """
 
     flip: Probability = 0.5

@@ -1,15 +1,15 @@
-"""ClassMix: the pixels of some classes of one image, pasted onto another together with what is known of them.
+"""ClassMix: the pixels of some classes of one image, pasted onto another with their labels and confidences.
 
-"ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning" (Olsson et al., WACV 2021), as changed by
-"Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank" (Alonso et
-al., ICCV 2021): image i of a batch receives from image i + 1, the last from the first, the pixels of floor(n / 2) + 1
-of the n classes that image i + 1 shows, at the same places; their labels and confidences come along.
+"ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning" (Olsson et al., WACV 2021). It is changed
+as in "Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank"
+(Alonso et al., ICCV 2021). Image i + 1 of a batch, the donor, shows n classes. Image i receives the pixels of floor(n / 2) + 1 of
+these, at the same places. The first image is the donor of the last.
 
 Choices:
-- Donors are the images as they came: what a donor itself receives is not handed on.
-- 255 is no class: its pixels are never pasted, and a donor that shows nothing else gives nothing.
-- ``background=False``, which the authors' code has for VOC alone, leaves class 0 out of the n as well, unless the donor
-  shows no other.
+- Donors are the images as they came: what a donor receives is not handed on.
+- 255 is no class. Its pixels are never pasted, and a donor that shows nothing else gives nothing.
+- ``background=False``, which the authors' code has for VOC alone, also leaves class 0 out of the n, unless the donor
+  shows no other class.
 """
 
 from typing import NamedTuple

@@ -12,9 +12,9 @@ from fewmask.learning.batchnorm import BATCH_NORMS, Mode, set_batch_norm
 class Ema(nn.Module):
     """A copy of ``student`` that follows it: theta' <- decay theta' + (1 - decay) theta (Tarvainen & Valpola 2017).
 
-    The copy has no gradients and is in evaluation mode, whatever the learner's. Its batch norms are the exception: they
-    are in training mode with the learner, but for those that ``batch_norm`` freezes, and their running statistics are
-    those of what the teacher itself sees. A student that sees strong views would teach it statistics that fit no image
+    The copy has no gradients and stays in evaluation mode, whatever the learner's mode. Its batch norms are the
+    exception: they are in training mode with the learner, except those that ``batch_norm`` freezes. Their running
+    statistics come from the teacher's own input. The statistics of a student that sees strong views would fit no image
     at prediction.
     """
 

@@ -1,11 +1,11 @@
 """The auxiliary network of "Semi-supervised Semantic Segmentation using Auxiliary Network" (stage 2).
 
-It sees the class probabilities of the frozen segmentation network and learns where their argmax is right; its output
-is the confidence by which pseudo-labels are kept. Stage 3a is stages/label.py and stages/filter.py, stage 3b is
+It sees the class probabilities of the frozen segmentation network and learns where their argmax is right. Its output is
+the confidence that decides which pseudo-labels are kept. Stage 3a is stages/label.py and stages/filter.py. Stage 3b is
 methods/supervised/supervised.py on the joined images.
 
-Choices (the paper is silent; each pinned in tests/methods/test_auxiliary.py):
-- gamma_k is counted once over the labelled images, not augmented, and clipped to 1e-3..1e3;
+Choices (the paper is silent; each is tested in tests/methods/auxiliary/test_auxiliary.py):
+- gamma_k is counted once over the labelled images, without augmentation, and clipped to 1e-3..1e3;
 - void pixels and padding count nowhere;
 - the sum of eq. (1) is divided by the number of valid pixels, so that the rate does not depend on the image size.
 """

@@ -1,7 +1,7 @@
 """The auxiliary network (its paper's Table 1): class probabilities in, one confidence per pixel out.
 
-Choices: Table 1 prints an input of 3 channels; the text and eq. (1) say class-probability maps, so C channels.
-The five dilated convolutions go straight into the deconvolution (160 channels), without a 1x1 projection.
+Choices: Table 1 prints an input of 3 channels; the text and eq. (1) say class-probability maps, so C channels. The five
+dilated convolutions go straight into the deconvolution (160 channels), without a 1x1 projection.
 """
 
 from typing import Literal

@@ -1,11 +1,11 @@
-"""Class-wise attention S_c: one small network for each class says how much a vector of that class counts.
+"""Class-wise attention S_c: one small network for each class weighs the vectors of that class.
 
-"Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank" (ICCV
-2021), eq. (8) and section 4.2: Linear, batch norm, leaky ReLU, Linear, sigmoid. All classes run at once.
+"Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank" (ICCV 2021),
+eq. (8) and section 4.2: Linear, batch norm, leaky ReLU, Linear, sigmoid. All classes run at once.
 
-Choices: the slope is 0.2 (the authors' code); batch norm always uses the statistics of the vectors it is given, those
-of one class, as in the code, where the modules are never in evaluation mode. It cancels the first bias, so there is
-none. Vectors get no gradient (code; the paper is silent): the attention learns whom to trust, and is not flattered.
+Choices: the slope is 0.2 (the authors' code). Batch norm always uses the statistics of its input, the vectors of one
+class; in the code the modules are never in evaluation mode. It cancels the first bias, so there is none. Vectors get no
+gradient (code; the paper is silent). So the vectors cannot change to raise their own weights.
 """
 
 import math
@@ -51,7 +51,7 @@ def scores_of(attention: ClassAttention, vectors: Tensor, labels: Tensor, *, uni
 
 
 class _Attention(torch.autograd.Function):
-    """Written out for its memory: beside x only the hidden layer is kept, and the backward pass works in place."""
+    """Written out to save memory: only x and the hidden layer are kept, and the backward pass works in place."""
 
     @staticmethod
     def forward(

@@ -1,13 +1,13 @@
 """Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank.
 
-ICCV 2021. A student learns from labels, from an averaged teacher's pseudo-labels on strong views, by minimal entropy,
-and by drawing the feature of each pixel towards those of its class in a memory of labelled features
-(pipeline/contrast). With ``source`` (FitConfig) a second, labelled domain joins the labelled images, though never the
-memory: section 4.3.2.
+Alonso et al., ICCV 2021. A student learns from labels, and from an averaged teacher's pseudo-labels on strong views.
+Two more terms minimise its entropy, and draw each pixel's feature towards those of its class in a memory. The memory
+holds features of labelled images. With ``source`` (FitConfig) a second, labelled domain joins the labelled images, but
+never enters the memory (section 4.3.2).
 
 Choices, where paper and released code differ (docs/methods/contrastive.md has them all, and the switches):
-- the memory's vectors are weighted and ranked by their own attention, highest first (paper; the code's weights are
-  all one, and it keeps the lowest);
+- the memory's vectors are weighted and ranked by their own attention, highest first (paper; the code's weights are all
+  one, and it keeps the lowest);
 - the decay of the teacher, the ramp of the pseudo-labels, the normalised entropy and the normalisers of the
   cross-entropies are the code's;
 - the weak and strong views are Table 1's.
@@ -46,10 +46,10 @@ class Crops(WeakViews):
 
 
 class Config(FitConfig):
-    """``batch`` labelled and ``unlabelled`` other images make a step, of these ``augmentations`` strong views each.
+    """A step has ``batch`` labelled and ``unlabelled`` other images, the others in ``augmentations`` strong views each.
 
-    The lambdas weigh eqs. (6), (7) and (11); 0 leaves a term out, as in Table 5. ``warm_up`` counts steps: before, the
-    contrast and the class weights are off and the pseudo-labels weigh little; the memory fills from half of it.
+    The lambdas weigh eqs. (6), (7) and (11); 0 leaves a term out, as in Table 5. ``warm_up`` counts steps. Before its
+    end the contrast and the class weights are off and the pseudo-labels weigh little. The memory fills from half of it.
     """
 
     unlabelled: PositiveInt  # no default: without unlabelled images this is another method

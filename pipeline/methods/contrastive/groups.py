@@ -1,7 +1,7 @@
 """Vectors grouped by class, without a loop over classes and without asking the device how many there are.
 
-Sorted by class and cut into blocks of equal length, of which each holds one class: what differs by class then is a
-batched operation over blocks. The number of blocks depends on the shape alone; some stay empty.
+The vectors are sorted by class and cut into blocks of equal length, and each block holds one class. Work that differs
+by class is then a batched operation over blocks. The number of blocks depends on the shape alone; some stay empty.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,8 @@ BLOCKS = 8  # blocks a class, were all classes alike: few weights to repeat, lit
 
 
 class Ranked(NamedTuple):
-    """Vectors sorted by class, those of no class last: which (P,), of which class (P,), and where in its class (P,)."""
+    """Vectors sorted by class, those without a class last: which vector (P,), its class (P,), its place in its class
+    (P,)."""
 
     order: Tensor
     labels: Tensor
@@ -39,8 +40,10 @@ def ranked(labels: Tensor, classes: int, first: Tensor | None = None) -> Ranked:
 
 
 class Blocks(NamedTuple):
-    """Where each vector goes: ``rows`` (N, T) are numbers of vectors, ``filled`` (N, T) says where there is one (the
-    others are 0), ``kind`` (N,) is the class of each block."""
+    """Where each vector goes: ``rows`` (N, T) are numbers of vectors, ``kind`` (N,) is the class of each block.
+
+    ``filled`` (N, T) says where there is a vector; the other rows are 0.
+    """
 
     rows: Tensor
     filled: Tensor

@@ -1,4 +1,4 @@
-"""Pixels as vectors: what of a batch is contrasted with the memory, and what of it enters the memory."""
+"""Pixels as vectors: which pixels of a batch are contrasted with the memory, and which enter it."""
 
 from typing import Annotated, Literal
 
@@ -21,9 +21,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class ContrastConfig(Section):
     """The contrastive term and its memory.
 
-    ``memory`` is psi, vectors a class; ``keep`` how many of a class enter for each labelled image of a batch (null, the
-    paper: psi over the number of labelled images, at least 1); ``confidence`` phi of the feature quality filter.
-    ``max_pixels_per_class`` draws as many pixels of each class anew every step instead of taking all.
+    - ``memory``: psi, the vectors of a class in the memory.
+    - ``keep``: how many vectors of a class enter for each labelled image of a batch. Null is the paper's: psi over the
+      number of labelled images, at least 1.
+    - ``confidence``: phi of the feature quality filter.
+    - ``max_pixels_per_class``: draws so many pixels of each class anew every step. Null takes all.
     """
 
     channels: PositiveInt = 256

@@ -1,14 +1,14 @@
 """Semi-Supervised Semantic Segmentation with High- and Low-level Consistency: the branch MLMT.
 
-Mittal, Tatarchenko, Brox, TPAMI 2021. A multi-label mean teacher learns which classes an image shows, from the labelled
-images and, by agreeing with its average, from unlabelled ones; at prediction (prediction/fusion.py) it strikes out what
-s4gan.py sees though it is not there.
+Mittal, Tatarchenko, Brox, TPAMI 2021. A multi-label mean teacher learns which classes an image shows. It learns from
+the labelled images, and from unlabelled ones by agreement with its average. At prediction (prediction/fusion.py) it
+drops the classes that the network of s4gan.py sees though the image does not show them.
 
 Choices, where paper and released code differ (docs/methods/s4gan.md has them all):
-- binary cross-entropy of one score a class (code; the text has a categorical one);
+- the loss is binary cross-entropy with one score a class (code; the text has a categorical one);
 - the averaged network is published (code; the text fuses the student);
-- without an ``encoder`` of its own the classifier looks with the segmentation network, which has learned from masks: a
-  small network that begins at random has nothing else to go by (paper: a ResNet-101 that knows ImageNet);
+- without an ``encoder`` the classifier sees through the segmentation network, which has learned from masks. A small
+  network that begins at random has no other knowledge (paper: a ResNet-101 with ImageNet weights);
 - ``consistency: cosine`` is the code's: 1 - cosine of the logits, of unlabelled images, with a ramp. ``mse`` is the
   paper's: squared differences of the scores, of all images.
 """
@@ -38,7 +38,7 @@ Ramp = Annotated[tuple[Share, Share], Strict(False)]  # YAML has lists
 
 
 class Whole(WeakViews):
-    """What the loader draws: whole images, mirrored or smaller at most; a part might not show what the image does."""
+    """The loader's views: whole images, at most mirrored or smaller; a part might not show what the image does."""
 
     crop: None = None
     scales: list[Annotated[float, Field(ge=0.1, le=1)]] = Field(default=[1.0], min_length=1)
@@ -62,10 +62,9 @@ class Strong(Augment):
 class Config(FitConfig):
     """``batch`` labelled and ``unlabelled`` other images make a step.
 
-    ``encoder``: null looks with ``network``, beginning with the weights that ``begin_with`` names; else with one of its
-    own, as the paper does. ``size``: what images are stretched to, null: they stay as they are. ``lambda_cons`` weighs
-    the consistency of eq. (6), rising from 0 to that over ``ramp``, two shares of the training; 0 is the row CNN of
-    Table 5.
+    ``encoder``: null uses ``network``, beginning with the weights that ``begin_with`` names; otherwise an encoder of
+    its own, as in the paper. ``size``: images are stretched to it; null leaves them as they are. ``lambda_cons`` weighs
+    the consistency of eq. (6); 0 is the row CNN of Table 5. It rises from 0 over ``ramp``, two shares of the training.
     """
 
     unlabelled: PositiveInt

@@ -1,7 +1,7 @@
 """The tagger: which classes an image shows.
 
-It looks with a segmentation network, at the areas of the classes on its map, or with an encoder of torchvision or timm,
-at the average of the last features over all positions, as the paper's classifiers do (methods/mlmt/mlmt.py).
+With a segmentation network, it sees the areas of the classes on the network's map. With an encoder of torchvision or
+timm, it sees the average of the last features over all positions, as in the paper (methods/mlmt/mlmt.py).
 """
 
 import math
@@ -21,8 +21,10 @@ FLOOR, EVEN = 1e-6, 0.01  # least area that is told from none; area at which a c
 
 
 class Config(Section):
-    """``network`` is the section of a segmentation network, or, without a ``name``, of an encoder; ``size`` (height,
-    width) is what images are stretched to, null: nothing."""
+    """``network`` is the section of a segmentation network or, without a ``name``, of an encoder.
+
+    ``size`` (height, width): images are stretched to it; null leaves them as they are.
+    """
 
     name: Literal["tagger"] = "tagger"
     network: dict[str, Any]
@@ -53,9 +55,9 @@ class Average(nn.Module):
 
 
 class Tagger(nn.Module):
-    """Images (B, 3, H, W) of any size -> logits (B, C): what is seen, and a linear layer.
+    """Images (B, 3, H, W) of any size -> logits (B, C), by a linear layer on the output of ``seen``.
 
-    ``gain`` and ``shift`` bring the segmentation network's input, which is the tagger's too, to an encoder's own scale.
+    x has the scale of the segmentation network's input. ``gain`` and ``shift`` bring it to an encoder's own scale.
     """
 
     gain: Tensor

@@ -1,8 +1,10 @@
 """The discriminator of "Semi-Supervised Semantic Segmentation with High- and Low-level Consistency" (section 4.1.2).
 
-It judges a whole image and its segmentation map, not pixels. Choices: whole channels are dropped, after the first three
-convolutions alone (released code; the text says after each of the four); the average is over all positions, so that
-any crop will do (code: windows made for crops of 321x321 and 256x512, for which it is the same).
+It judges a whole image and its segmentation map, not pixels.
+
+Choices: whole channels are dropped, after the first three convolutions alone (released code; the text says after each
+of the four). The average is over all positions, so any crop works. The code has windows for crops of 321x321 and
+256x512, and gives the same average there.
 """
 
 import torch
@@ -22,7 +24,7 @@ class DiscriminatorConfig(Section):
 
 
 class Discriminator(nn.Module):
-    """A map beside its image (B, C + 3, H, W), H and W at least 16 -> logits (B,) and the features they are made of."""
+    """A map and its image (B, C + 3, H, W), H and W at least 16 -> logits (B,) and the features behind them."""
 
     def __init__(self, classes: int, config: DiscriminatorConfig):
         super().__init__()

@@ -1,13 +1,13 @@
 """Semi-Supervised Semantic Segmentation with High- and Low-level Consistency: the branch s4GAN.
 
-Mittal, Tatarchenko, Brox, TPAMI 2021. The segmentation network S and a discriminator D play against each other: D tells
-true maps from predicted ones, S matches the features that D has of true maps, and learns from its own predictions for
+Mittal, Tatarchenko, Brox, TPAMI 2021. The segmentation network S and a discriminator D play against each other. D tells
+true maps from predicted ones. S matches the features that D has of true maps, and learns from its own predictions for
 the images on which it deceives D. The other branch is mlmt.py; prediction/fusion.py joins the two at prediction.
 
 Choices, where paper and released code differ (docs/methods/s4gan.md has them all):
-- the true pairs are the labelled images of the same step, as eqs. (1), (2), (5) have it (code: drawn once more);
-- all images are shown to D as colours in 0..1 (code: stretched by the range of their batch, and true ones by that of
-  another, which gives them away);
+- the true pairs are the labelled images of the same step, as in eqs. (1), (2), (5) (code: drawn once more);
+- D sees all images as colours in 0..1. The code stretches them by the range of their batch, and true ones by the range
+  of another batch, which reveals them;
 - eq. (2) is the mean absolute difference (code); ``norm: l2`` is its Euclidean length (paper, maybe);
 - the losses are means over pixels (code), not sums.
 """
@@ -37,8 +37,8 @@ class Config(FitConfig):
     """``lambda_fm`` and ``lambda_st`` weigh eqs. (2) and (3); 0 leaves a term out, as in Table 6.
 
     ``gamma``: images that D scores above it teach S; 1 stops them all. ``adversarial: standard`` is the row SGAN of
-    that table: S is told to make D take its maps for true, with the weight ``lambda_fm``. ``weight_c`` is as in
-    methods/supervised/supervised.py, for eq. (1); null, the paper's: all classes weigh alike.
+    that table: S learns to make D take its maps for true, with the weight ``lambda_fm``. ``weight_c`` is for eq. (1),
+    as in methods/supervised/supervised.py; null, the paper's, weighs all classes alike.
     """
 
     unlabelled: PositiveInt  # no default: without unlabelled images this is another method

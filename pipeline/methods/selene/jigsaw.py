@@ -1,12 +1,12 @@
-"""Jigsaw puzzles: the tiles of a 3 x 3 grid in another order, which a network is to recognise.
+"""Jigsaw puzzles: the tiles of a 3 x 3 grid in another order, which a network learns to recognise.
 
-"Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles" (Noroozi & Favaro, ECCV 2016), of a whole
-re-assembled image as in "Domain Generalization by Solving Jigsaw Puzzles" (Carlucci et al., CVPR 2019).
+"Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles" (Noroozi & Favaro, ECCV 2016). The image
+is re-assembled and seen whole, as in "Domain Generalization by Solving Jigsaw Puzzles" (Carlucci et al., CVPR 2019).
 
 Choices:
-- The 100 orders are stored. The first is the identity, and so an image that is left alone is of class 0; each next one
-  is farthest from its nearest among those before (Hamming distance; of equals, the one of the largest sum): 6 at least,
-  8.08 in the mean. tests/views/test_jigsaw.py draws them again.
+- The 100 orders are stored. The first is the identity, so an unshuffled image has class 0. Each next one is farthest
+  from its nearest among those before (Hamming distance; of equals, the one with the largest sum). The distance is 6 at
+  least and 8.08 in the mean. tests/methods/selene/test_jigsaw.py draws them again.
 - Where 3 does not divide a side, the last rows or columns stay where they are.
 """
 
@@ -32,8 +32,10 @@ TABLE = torch.tensor([[int(place) for place in order] for order in ORDERS.split(
 
 
 class Puzzles(NamedTuple):
-    """One puzzle for each image of a batch: ``orders`` (B, 9), tile i is taken from place orders[i]; ``classes`` (B,),
-    which rows of the table they are. int64."""
+    """One puzzle for each image of a batch, int64: tile i is taken from place orders[i].
+
+    ``classes`` (B,) are the rows of the table that ``orders`` (B, 9) holds.
+    """
 
     orders: Tensor
     classes: Tensor

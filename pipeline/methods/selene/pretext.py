@@ -1,7 +1,7 @@
-"""A segmentation network that also says which puzzle it is shown: SELENE's "output taken in the other direction".
+"""A segmentation network that also recognises its puzzle: SELENE's "output taken in the other direction".
 
-Choices: the paper names direction, average and linear layer; the way down is its decoder's mirror image, 1x1
-convolutions of stride 2. A network that ends in one map is averaged there.
+Choices: the paper names direction, average and linear layer. The way down mirrors its decoder: 1x1 convolutions of
+stride 2. A network that ends in one map is averaged there.
 """
 
 from itertools import pairwise
@@ -14,7 +14,7 @@ from fewmask.nets.routing.cells import convolved
 
 
 class TopDown(nn.Module):
-    """Maps (B, C_i, h_i, w_i), each of half the size of the one before -> logits (B, classes) of the whole image."""
+    """Maps (B, C_i, h_i, w_i), each half the size of the one before -> logits (B, classes) of the whole image."""
 
     def __init__(self, channels: list[int], classes: int):
         super().__init__()
@@ -33,7 +33,7 @@ class TopDown(nn.Module):
 
 
 class Solver(nn.Module):
-    """``net`` and, beside its head, one for the pretext task; prediction needs ``net`` alone."""
+    """``net`` with a second head for the pretext task; prediction needs ``net`` alone."""
 
     def __init__(self, net: SegNet, classes: int):
         super().__init__()

@@ -1,13 +1,13 @@
 """SELENE: "Self Semi Supervised Neural Architecture Search for Semantic Segmentation" (Pauletto et al., 2022).
 
-A network learns from labels, from puzzles it recognises, and from a second network: its average (mean teacher) or a
-peer (co-teaching). Any segmentation network can; the paper's is nets/routing, whose gates are its architecture.
+A network learns from labels, from puzzles that it recognises, and from a second network: its average (mean teacher) or
+a peer (co-teaching). Any segmentation network can. The paper's is nets/routing, whose gates are its architecture.
 
 Choices, where the paper is silent or misprinted (docs/methods/selene.md has them all):
 - eq. (4) as printed has the teacher's output in the supervised loss, which gives the student no gradient: here p^s_l;
-- eq. (3) is a mean over pixels and classes, not a sum, and eqs. (3), (5), (6) are means over labelled and unlabelled
-  images together: what lambda_2 is given for in the code that the paper builds on;
-- a puzzle is drawn for each image, not all 100; student and teacher, or both peers, see the same one;
+- eq. (3) is a mean over pixels and classes, not a sum. Eqs. (3), (5), (6) are means over labelled and unlabelled images
+  together: lambda_2 has its value for such means in the code that the paper builds on;
+- one puzzle is drawn for each image, not all 100. Student and teacher, or both peers, see the same one;
 - labelled and unlabelled images pass through a network together.
 """
 
@@ -37,18 +37,18 @@ NOMINAL = (512, 512)  # where views are whole images: shares of cost hardly depe
 
 
 class OhemConfig(Section):
-    """Of the supervised loss: pixels whose class has at most this probability, ``kept`` an image at least."""
+    """Hard pixels of the supervised loss: their class has at most this probability; at least ``kept`` an image."""
 
     threshold: float = Field(default=0.7, gt=0, lt=1)
     kept: PositiveInt = 50_000
 
 
 class BudgetConfig(Section):
-    """weight (E / C - share)^2: E is the expected cost of the routes, C that of the whole network with all gates open.
+    """weight (E / C - share)^2: E is the expected cost of the routes, C the cost of the network with all gates open.
 
-    It is off until ``begin``, a share of the training, then rises to ``weight`` within ``ramp``. ``cost: executed``
-    counts what is open, with the gradient of the expected cost; ``expected``, with weight 0.8, is Li et al.'s: it
-    bounds the gates, not what is computed.
+    It is off until ``begin``, a share of the training, and then rises to ``weight`` within ``ramp``. ``cost: executed``
+    counts what is open, with the gradient of the expected cost. ``expected``, with weight 0.8, is Li et al.'s: it
+    bounds the gates and not the computation.
     """
 
     share: float = Field(gt=0, le=1)
@@ -59,13 +59,14 @@ class BudgetConfig(Section):
 
 
 class Config(FitConfig):
-    """``semi`` and ``jigsaw`` choose the row of Tables 1 to 4; ``network`` is a section as the top level's.
+    """``semi`` and ``jigsaw`` choose the row of Tables 1 to 4; ``network`` is a section like the top level's.
 
-    ``lambda_1`` weighs the puzzles, of which a share ``shuffled`` is drawn and the others are the image itself;
-    ``lambda_2`` eq. (3) or (6), null is the paper's 100 for the mean teacher and 5, on Cityscapes, for co-teaching.
-    ``ramp`` is the share of the training over which it rises from 0: the paper has none, but its networks begin
-    pretrained. ``ohem``: the supervised loss is of hard pixels alone (Cityscapes). ``budget`` makes gates close.
-    ``weight_c`` is as in methods/supervised/supervised.py; null, the paper's: all classes weigh alike.
+    - ``lambda_1`` weighs the puzzles. A share ``shuffled`` of the images is shuffled; the others stay as they are.
+    - ``lambda_2`` weighs eq. (3) or (6). Null is the paper's: 100 for the mean teacher, 5 (Cityscapes) for co-teaching.
+    - ``ramp`` is the share of the training over which ``lambda_2`` rises from 0. The paper has none, but its networks
+      begin pretrained.
+    - ``ohem`` restricts the supervised loss to hard pixels (Cityscapes). ``budget`` makes gates close.
+    - ``weight_c`` is as in methods/supervised/supervised.py; null, the paper's, weighs all classes alike.
     """
 
     network: dict[str, Any] = Field(default={})
@@ -102,7 +103,7 @@ class Config(FitConfig):
 
 
 class Selene(Learner):
-    """One network, or a student with its teacher, or two peers of which the first is published."""
+    """One network, or a student with its teacher, or two peers; the first peer is published."""
 
     schema = Config
     weights: Tensor

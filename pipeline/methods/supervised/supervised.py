@@ -1,10 +1,10 @@
 """Supervised training with class-weighted cross-entropy: every method's baseline and first stage.
 
-With ``--join STORE`` (stages/fit.py) the images of a label store count as labelled, with their pseudo-labels for masks:
-that is stage 3 of the auxiliary-network paper, "retrain using all images", and needs no code of its own.
+With ``--join STORE`` (stages/fit.py) the images of a label store count as labelled, with their pseudo-labels as masks.
+That is stage 3 of the auxiliary-network paper, "retrain using all images", and needs no code of its own.
 
-Choices (the paper is silent): weights come from the images with true masks only, once, before training;
-p_k has void in its denominator (``global``), as in the code of the weights' source, Paszke et al. 2016.
+Choices (the paper is silent): weights come only from the images with true masks, once, before training. p_k has void in
+its denominator (``global``), as in the code of the weights' source, Paszke et al. 2016.
 """
 
 from collections.abc import Iterator

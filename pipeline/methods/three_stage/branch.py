@@ -1,9 +1,9 @@
 """The multi-task network of "A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation" (Fig. 1).
 
-A second branch leaves a segmentation network's row of blocks, for a second task; prediction uses the first alone.
+A second branch, for a second task, leaves a segmentation network's row of blocks; prediction uses the first alone.
 
-Choices: own blocks have no batch norm, as in the authors' code, where it is frozen at its initial identity; their
-weights are drawn from N(0, 0.01). The branch has C outputs (the paper), not C + 1 (the code, one never a target).
+Choices: own blocks have no batch norm; in the authors' code it is frozen at its initial identity. Their weights are
+drawn from N(0, 0.01). The branch has C outputs (the paper), not C + 1 (the code, one never a target).
 """
 
 from itertools import pairwise
@@ -81,7 +81,7 @@ def residual_block(inputs: int, outputs: int, stride: int, rate: int) -> nn.Sequ
 
 
 class Bottleneck(nn.Module):
-    """1x1, dilated 3x3, 1x1 and a skip connection, which is a 1x1 in the first of a block; no batch norm."""
+    """1x1, dilated 3x3, 1x1 and a skip connection, without batch norm; the first skip of a block is a 1x1."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, rate: int, skip: nn.Module):
         super().__init__()

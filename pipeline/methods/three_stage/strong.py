@@ -1,16 +1,18 @@
 """Strong views: RandAugment and cutout of a batch of normalised images; label maps move with their images.
 
-"A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation": A changes images, B label maps.
-An image is stretched to 0..255 by its own minimum and maximum, changed there, and mapped back by the same two.
+"A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation": A changes images, B label maps. An
+image is stretched to 0..255 by its own minimum and maximum, changed there, and mapped back by the same two.
 
-Image by image, since few images of a batch share an operation and one alone stays in a processor's cache. Not with
-torchvision's functions: on channels-last images they take as long or up to 16 times as long, and 1 s to import.
+Images are changed one by one: few images of a batch share an operation, and one alone stays in a processor's cache.
+torchvision's functions are not used. On channels-last images they take as long or up to 16 times as long, and their
+import takes 1 s.
 
 Choices, where the authors' code (byte images through PIL, labels through maps of row and column numbers) differs:
-- The geometric operations of an image are composed into one affine map and sampled once, nearest, after the
-  photometric ones, which thus never see the mid-grey outside; what one moves out another can bring back.
-- Nothing is rounded to bytes between operations (theirs lose up to two grey levels even under Identity); Equalize
-  alone looks bytes up in a table. Thresholds lie half-way between bytes: rounding errors move none across.
+- The geometric operations of an image are composed into one affine map and sampled once, nearest. They follow the
+  photometric ones, which thus never see the mid-grey outside. One operation can bring back what another moved out.
+- Nothing is rounded to bytes between operations; their rounding loses up to two grey levels even under Identity.
+  Equalize alone looks bytes up in a table. Thresholds lie half-way between bytes, so rounding errors move no value
+  across.
 - A constant image, which cannot be stretched, stays as it is.
 """
 

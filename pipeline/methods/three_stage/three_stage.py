@@ -1,13 +1,13 @@
 """Stages 2 and 3 of "A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation" (TIP 2022).
 
-Stage 1 is methods/supervised; the pseudo-masks between stages are stages/label.py. Here the network is trained
+Stage 1 is methods/supervised, and stages/label.py makes the pseudo-masks between stages. Here the network is trained
 afresh by its labels, by an averaged teacher, and through a second branch, which alone sees the pseudo-masks.
 
 Choices, where the paper is silent or its code differs (docs/methods/three_stage.md has them all):
 - the teacher's targets are hard: no threshold, no temperature (code);
-- labelled images, too, have the predicted pseudo-mask for a target in eq. (3) (code);
-- only the images of L and U are strongly augmented; labelled ones are seen weakly by everyone (paper and code);
-- what is published, and makes the next stage's pseudo-masks, is the averaged teacher (code), or the student (paper).
+- labelled images also have the predicted pseudo-mask as target in eq. (3) (code);
+- only the images of L and U are strongly augmented; the weak views of labelled ones serve everywhere (paper and code);
+- the averaged teacher is published and makes the next stage's pseudo-masks (code), or the student (paper).
 """
 
 from collections.abc import Iterator
@@ -35,12 +35,15 @@ From = Annotated[tuple[Share, Decay], Field(strict=False)]  # YAML has lists
 class Config(FitConfig):
     """``batch`` labelled images and ``unlabelled`` of all training images make a step.
 
-    ``lambda_1`` and ``lambda_2`` weigh eqs. (1) and (3); 0 is the ablation without consistency (CR), without task 2
-    (T2). ``strong: null`` is the one without strong augmentation (SA), ``branch.own_blocks: 2`` in stage 3 the one
-    without N2, ``decay: [[0, 0]]`` the one without averaging (EMA). ``decay`` lists from which share of the training
-    which decay holds. ``ramp`` is the share over which ``lambda_1`` rises from 0: the paper has none, but its networks
-    begin pretrained; the first targets of a teacher that begins at random are noise. ``weight_c`` is as in
-    methods/supervised/supervised.py, for eq. (2); null, the paper's: all classes weigh alike.
+    - ``lambda_1`` and ``lambda_2`` weigh eqs. (1) and (3). 0 is the ablation without consistency (CR) or without task 2
+      (T2).
+    - ``strong: null`` is the ablation without strong augmentation (SA).
+    - ``branch.own_blocks: 2`` in stage 3 is the ablation without N2.
+    - ``decay`` lists pairs: a share of the training, and the decay from there on. ``[[0, 0]]`` is the ablation without
+      averaging (EMA).
+    - ``ramp`` is the share over which ``lambda_1`` rises from 0. The paper has none, but its networks begin pretrained.
+      The first targets of a teacher that begins at random are noise.
+    - ``weight_c`` is for eq. (2), as in methods/supervised/supervised.py; null, the paper's, weighs all classes alike.
     """
 
     unlabelled: PositiveInt  # no default: without unlabelled images this is another method

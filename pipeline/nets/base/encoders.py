@@ -1,6 +1,6 @@
-"""Encoders as a row of blocks, from torchvision or timm, down to the stride asked for by dilation or by omission.
+"""Encoders as a row of blocks, from torchvision or timm; dilation or omission of stages gives the stride asked for.
 
-``resnet18|34|50|101`` come from torchvision, ``timm:<model>`` from timm (an extra); both are imported inside functions:
+``resnet18|34|50|101`` come from torchvision, ``timm:<model>`` from timm (an extra). Both are imported inside functions:
 the first costs three seconds, the second may be absent.
 """
 
@@ -24,7 +24,7 @@ REFUSALS = (RuntimeError, TypeError, ValueError, AssertionError, AttributeError)
 
 
 class EncoderConfig(Section):
-    """What every network built on an encoder is told about it."""
+    """The keys of every network that is built on an encoder."""
 
     encoder: str = "resnet50"  # resnet18|34|50|101, or timm:<model name>
     output_stride: Literal[8, 16, 32] = 16

@@ -1,7 +1,7 @@
 """A published model: one safetensors file that holds all that prediction needs.
 
-Its header (JSON strings) says which network, classes, colours, normalisation and input size, and carries a digest of
-the tensors, since the format itself verifies nothing.
+Its header (JSON strings) holds network, classes, colours, normalisation and input size. It also holds a digest of the
+tensors, because the format itself verifies nothing.
 """
 
 import difflib
@@ -27,7 +27,7 @@ REMAKE = "Run 'dvc repro' to make it again."
 
 @dataclass(frozen=True)
 class Header:
-    """What stands in a model file beside the weights."""
+    """What a model file holds beside the weights."""
 
     network: dict[str, Any]
     class_names: list[str]

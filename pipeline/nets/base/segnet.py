@@ -1,7 +1,7 @@
-"""What every segmentation network is here: a row of blocks and a head, so that a second branch can leave the row.
+"""The form of every segmentation network: a row of blocks and a head, so that a second branch can leave the row.
 
-Its module has ``row(config)``, ``head(config, row, classes)`` and, made of the two, ``build(config, classes)``. A block
-gives one map, or, where it works at several strides at once (routing.py), ``Levels``.
+Its module has ``row(config)``, ``head(config, row, classes)`` and ``build(config, classes)``, which joins the two. A
+block gives one map, or ``Levels`` where it works at several strides at once (routing.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,11 @@ from torch.nn import functional as F
 
 
 class Levels(NamedTuple):
-    """What a block gives that works at several strides: their maps (B, C_i, h_i, w_i), finest first; how far each cell
-    opened its paths, (B, cells, 3); and ``size`` (h, w), how much of the finest map is not padding."""
+    """The output of a block that works at several strides: their maps (B, C_i, h_i, w_i), finest first.
+
+    ``gates`` (B, cells, 3): how far each cell opened its paths. ``size`` (h, w): how much of the finest map is not
+    padding.
+    """
 
     maps: list[Tensor]
     gates: Tensor
@@ -27,7 +30,7 @@ Features = list[Any]  # of every block, in order: a Tensor, or Levels
 
 
 class Row(NamedTuple):
-    """Blocks of which each takes the output of the one before; channels and stride of each output."""
+    """A chain of blocks: each takes the output of the one before. Channels and stride of each output."""
 
     blocks: nn.ModuleList
     channels: list[int]
@@ -71,7 +74,7 @@ def in_a_row(blocks: Iterable[nn.Module], x: Tensor) -> Features:
 
 
 class Head(nn.Module):
-    """From the outputs of all blocks to logits, in two steps; ``channels`` is D of the map between them."""
+    """From the outputs of all blocks to logits, in two steps; ``channels`` is D of the map after the first."""
 
     channels: int
 

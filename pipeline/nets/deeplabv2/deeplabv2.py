@@ -1,14 +1,17 @@
 """DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connected CRFs.
 
-DeepLabv2 (Chen et al., TPAMI 2017), at a single scale and without the CRF, as the semi-supervised papers use it: a
-ResNet dilated to output stride 8; on its last features one 3x3 convolution to the classes for each rate, summed.
+DeepLabv2 (Chen et al., TPAMI 2017), at a single scale and without the CRF, as the semi-supervised papers use it. It has
+a ResNet dilated to output stride 8. On its last features, each rate has one 3x3 convolution to the classes; these are
+summed.
 
-**Choices.** ``head_rates: [6, 12, 18, 24]`` is what the papers say; [6, 12] is what their code runs, which returns from
-inside the loop that sums. The code keeps the unused convolutions among its parameters; here a rate that is not listed
-does not exist, and is not taken from a published head. ``layout: caffe`` is the authors' residual network;
-torchvision's weights were trained in the other. The head's weights start from N(0, 0.01), its biases from PyTorch's
-default; an encoder without weights keeps torchvision's initialisation (the code: N(0, 0.01) there, too). Affine
-parameters of batch norm, which the code always fixes, are fixed by a training's ``batch_norm``.
+Choices:
+- ``head_rates: [6, 12, 18, 24]`` is the papers'. Their code runs [6, 12], because it returns inside the loop that sums.
+  It keeps the unused convolutions among its parameters. Here a rate that is not listed does not exist, and is not taken
+  from a published head.
+- ``layout: caffe`` is the authors' residual network; torchvision's weights were trained in the other.
+- The head's weights start from N(0, 0.01), its biases from PyTorch's default. An encoder without weights keeps
+  torchvision's initialisation (the code: also N(0, 0.01)).
+- The code always fixes the affine parameters of batch norm. Here a training's ``batch_norm`` fixes them.
 """
 
 import re
@@ -32,7 +35,7 @@ PUBLISHED_HEAD, PUBLISHED_RATES = "layer5.conv2d_list.", (6, 12, 18, 24)
 class Config(EncoderConfig):
     """Encoder and head.
 
-    A file of ``weights`` may hold a whole network, too, in the layout of the published COCO checkpoint.
+    A file of ``weights`` may also hold a whole network, in the layout of the published COCO checkpoint.
     """
 
     name: Literal["deeplabv2"] = "deeplabv2"

@@ -2,12 +2,15 @@
 
 DeepLabv3+: atrous spatial pyramid pooling on the deepest features, joined with stride-4 ones in a decoder.
 
-**Choices.** The paper keeps all stages and dilates the deep ones; ``deep_stages: drop`` and narrow channels
-make the network light enough for a CPU. A separable convolution has one batch norm, after its pointwise half
-(the authors' code has two). The pyramid's image-level branch has none: over 1x1 maps it cannot train on a
-single image. Rates are used as written; the paper doubles them at stride 8. The last layer is dilated evenly, without
-v3's multi-grid, and its first 3x3 keeps half the rate, as its filters were trained. Logits are enlarged without
-aligned corners (the authors' code aligns them).
+Choices:
+- The paper keeps all stages and dilates the deep ones. ``deep_stages: drop`` and narrow channels make the network light
+  enough for a CPU.
+- A separable convolution has one batch norm, after its pointwise half (the authors' code has two).
+- The pyramid's image-level branch has none: over 1x1 maps it cannot train on a single image.
+- Rates are used as written; the paper doubles them at stride 8.
+- The last layer is dilated evenly, without v3's multi-grid. Its first 3x3 keeps half the rate, as its filters were
+  trained.
+- Logits are enlarged without aligned corners (the authors' code aligns them).
 """
 
 from typing import Annotated, Literal

@@ -1,6 +1,6 @@
 """The road-scene network of "Semi-supervised Semantic Segmentation using Auxiliary Network" (section 3.2.1).
 
-Choices: the paper's figures are missing from its text, so most channel numbers are ours; at width 1 and 19 classes the
+Choices: the paper's figures are missing from its text, so most channel numbers are ours. At width 1 and 19 classes the
 network has 2,105,555 parameters, the paper's 2.11 M (test_dsnet.py). Table and reasons: docs/methods/auxiliary.md.
 """
 

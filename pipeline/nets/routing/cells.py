@@ -1,8 +1,8 @@
 """The cells of a routing network (routing.py): a separable convolution, paths out of it, and gates that open them.
 
-h = ReLU(SepConv(x) + x); keep = a_k h, up = a_u Up(h), down = a_d Down(h); a = max(0, tanh(gate(x))), one a path.
-A cell whose paths are all closed hands x on as it is. In training all is computed, so that batch norm sees every image;
-where nothing is learned, what is closed is left out.
+h = ReLU(SepConv(x) + x); keep = a_k h, up = a_u Up(h), down = a_d Down(h); a = max(0, tanh(gate(x))), one a path. A
+cell whose paths are all closed passes x on unchanged. In training all is computed, so that batch norm sees every image.
+Where nothing is learned, closed paths are left out.
 """
 
 import torch
@@ -49,7 +49,7 @@ def opened(gates: Tensor) -> Tensor:
 
 
 class Cell(nn.Module):
-    """One place of the grid; ``paths`` are those that may leave it, without any it only hands its input on.
+    """One place of the grid; ``paths`` are those that may leave it, and without any it only passes its input on.
 
     ``fixed``: they are always open. ``small``: the gate looks at a quarter of each side.
     """

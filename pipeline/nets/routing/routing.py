@@ -1,11 +1,13 @@
 """The network that SELENE trains: "Learning Dynamic Routing for Semantic Segmentation" (Li et al., CVPR 2020).
 
-A grid of cells, layers by levels; each level has half the size of the one before and twice the channels. Gates in every
-cell look at its input and open or close its paths to the next layer, so each image takes a way of its own. What SELENE
-calls the search of an architecture is that these gates are trained with all the rest.
+A grid of cells, layers by levels; each level has half the size of the one before and twice the channels. The gates of a
+cell look at its input and open or close its paths to the next layer. So each image takes a route of its own. SELENE
+calls the joint training of these gates the search of an architecture.
 
-Choices: a gate of at most 1e-4 is 0 (authors' code: not counted as cost, yet multiplied); an image whose sides 32 does
-not divide is padded and its map cropped; ``paths`` fixes an architecture. Tables: docs/methods/selene.md.
+Choices:
+- A gate of at most 1e-4 is 0 (authors' code: not counted as cost, yet multiplied).
+- An image whose sides 32 does not divide is padded and its map cropped.
+- ``paths`` fixes an architecture. Tables: docs/methods/selene.md.
 """
 
 from collections.abc import Iterator
@@ -30,8 +32,8 @@ Grid = list[list[list[str]]]  # the paths of every cell: layer by layer, in it l
 class Config(Section):
     """``layers`` is the paper's L, ``channels`` those of the finest level; small gates look at a quarter of each side.
 
-    ``paths`` makes a fixed network without gates: a text for each layer, beginning with that of the initial cell, and
-    in it a word for each cell, finest first: the first letters of its open paths (keep, up, down), or ``-`` for none.
+    ``paths`` makes a fixed network without gates. It holds a text for each layer, the initial cell's first. A text
+    holds a word for each cell, finest first: the first letters of its open paths (keep, up, down), or ``-`` for none.
     """
 
     name: Literal["routing"] = "routing"
