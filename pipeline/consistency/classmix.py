@@ -2,8 +2,8 @@
 
 "ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning" (Olsson et al., WACV 2021). It is changed
 as in "Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank"
-(Alonso et al., ICCV 2021). Image i + 1 of a batch, the donor, shows n classes. Image i receives the pixels of floor(n / 2) + 1 of
-these, at the same places. The first image is the donor of the last.
+(Alonso et al., ICCV 2021). Image i + 1 of a batch, the donor, shows n classes. Image i receives the pixels of
+floor(n / 2) + 1 of these, at the same places. The first image is the donor of the last.
 
 Choices:
 - Donors are the images as they came: what a donor receives is not handed on.
