@@ -1,4 +1,4 @@
-"""`pipeline/` is installed as `fewmask`, and `stages/` as `fewmask.stages`; everything else stands in pyproject.toml."""
+"""`pipeline/` is installed as `fewmask`, `stages/` as `fewmask.stages`; all else stands in pyproject.toml."""
 
 from setuptools import find_packages, setup
 

@@ -9,8 +9,9 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
+from fewmask.core.errors import ArtefactError
 from fewmask.core.params import Params
-from fewmask.core.progress import say
+from fewmask.core.progress import say, warn
 from fewmask.core.stage import run_command, stage
 from fewmask.reporting.page import report
 from fewmask.reporting.results import (
@@ -30,8 +31,7 @@ from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split
 
 KEYS = ()
-LABELS = Path("data/labels")
-ROUNDS = [LABELS / "supervised.h5", LABELS / "three_stage_2.h5"]
+STORES = Path("data/labels")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -56,10 +56,13 @@ def what_there_is(args: argparse.Namespace) -> argparse.Namespace:
     args.named = args.methods is not None
     if not args.named:
         args.methods, args.history = evaluated(folder), sorted(folder.glob("history/*.csv"))
-        args.labels = existing(LABELS / "auxiliary.h5")
-        args.rounds = ROUNDS if all(map(existing, ROUNDS)) else []
-        args.selection = existing(folder / "selection/auxiliary.json")
+        args.selection = next(iter(sorted(folder.glob("selection/*.json"))), None)
         args.experiments = existing(folder / "plots/experiments.csv")
+        stores = {path.stem: path for path in sorted(STORES.glob("*.h5"))}
+        if args.selection:  # of the store that was filtered; neither it nor the result is a round
+            args.labels = stores.pop(args.selection.stem, None)
+            stores.pop(f"{args.selection.stem}_filtered", None)
+        args.rounds = list(stores.values())
     args.routed = next((name for name in args.methods if existing(routes_file(folder, name))), None)
     return args
 
@@ -77,29 +80,45 @@ def inputs(args: argparse.Namespace) -> list[Path]:
     return files + (chosen_files(args.selection, folder) if args.selection else [])
 
 
-def study(args: argparse.Namespace, images: Images, labels: Labels | None, rounds: list[Labels]) -> Study:
+def open_stores(
+    paths: list[Path], images: Images, split: Split, stack: ExitStack, *, named: bool
+) -> dict[Path, Labels]:
+    """Label stores of these images; others are left out with a warning, unless they were asked for."""
+    stores = {}
+    for path in paths:
+        store = stack.enter_context(Labels(path))
+        try:
+            store.require([*split.unlabelled, *split.validation], images, split.digest)
+            stores[path] = store
+        except ArtefactError as error:
+            if named:
+                raise
+            warn(f"{path} is left out: {error}")
+    return stores
+
+
+def study(args: argparse.Namespace, images: Images, stack: ExitStack) -> Study:
     split, folder = Split.load(args.split), args.metrics_folder
-    for store in [*rounds, *([labels] if labels else [])]:
-        store.require([*split.unlabelled, *split.validation], images, split.digest)
+    paths = [*args.rounds, *([args.labels] if args.labels else [])]
+    stores = open_stores(paths, images, split, stack, named=args.named)
+    rounds = [stores[path] for path in args.rounds if path in stores]
     methods = read_methods(folder, args.methods, images, split, named=args.named)
     chosen = read_chosen(args.selection, folder, images.class_names) if args.selection else None
     histories = [read_history(path) for path in args.history]
     searched = next((method for method in methods if method.name == args.routed), None)
     routes = read_routes(routes_file(folder, args.routed)) if searched else []
     trials = read_trials(args.experiments, searched, split) if args.experiments and searched else []
-    return Study(images, split, methods, labels, chosen, histories, rounds, routes, trials)
+    return Study(images, split, methods, stores.get(args.labels), chosen, histories, rounds, routes, trials)
 
 
 def main() -> None:
     args = what_there_is(arguments().parse_args())
     with stage(args.out, Params(args.params), KEYS, inputs(args)) as run, ExitStack() as stack:
-        images = stack.enter_context(Images(args.images))
-        labels = stack.enter_context(Labels(args.labels)) if args.labels else None
-        rounds = [stack.enter_context(Labels(path)) for path in args.rounds]
-        page = report(study(args, images, labels, rounds))
+        made = study(args, stack.enter_context(Images(args.images)), stack)
+        page = report(made)
         with run.publishing(args.out) as aside:
             aside.write_text(page, encoding="utf-8")
-    say(f"{args.out}: {len(args.methods)} methods, {len(page.encode()) / 1e6:.1f} MB")
+    say(f"{args.out}: {len(made.methods)} methods, {len(page.encode()) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
