@@ -1,6 +1,6 @@
 """Validate the whole of params.yaml against the schemas of everything that dvc.yaml runs.
 
-The rules belong to the stages: each is asked for by the same ``require_*`` function with which the stage refuses.
+The rules belong to the stages: `check` calls the same ``require_*`` functions as they do.
 """
 
 import difflib
@@ -115,7 +115,7 @@ def _checks(params: Params, trained: Mapping[str, Namespace]) -> Iterator[Check]
 
 
 def _try_data_set(params: Params, key: str, read: Callable[[Params, str], Any]) -> None:
-    """Read its section; its root must exist and stand in params, from where dvc.yaml has it."""
+    """Read the section of a data set. Its root is written there, where dvc.yaml reads it, and it exists."""
     read(params, key)
     root = params.raw(f"{key}.root")
     if not (isinstance(root, str) and Path(root).exists()):
@@ -176,7 +176,7 @@ def _without_pretrained_encoder(config: FitConfig, section: str) -> FitConfig:
 
 
 def _class_names(params: Params) -> list[str]:
-    """Those of the data set; two of no data set, where it cannot be opened, of which others tell."""
+    """Those of the data set; two names where it cannot be opened, which another check reports."""
     try:
         return list(open_dataset(read_target(params)).classes)
     except UserError:

@@ -76,7 +76,7 @@ def require_start(config: FitConfig, given: bool) -> None:
 
 
 def require_same_network(network: dict[str, Any], other: dict[str, Any], where: str) -> None:
-    """Refuse to begin the network of a plain section with the weights of another; what either began with is no matter.
+    """Refuse to begin the network of a plain section with the weights of another; their own first weights may differ.
 
     Raises:
         ArtefactError: ``where`` the other is from, and the keys that differ.

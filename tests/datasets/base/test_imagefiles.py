@@ -115,6 +115,25 @@ def test_16_bit_is_refused_or_scaled_never_clipped(config: FilesConfig, save: Sa
     assert scaled[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+def test_the_key_to_change_is_that_of_the_files_section(
+    config: FilesConfig, save: Save, noise: Make, ids: Make
+) -> None:
+    """Here a source domain's."""
+    files = ImageFiles(config.model_copy(update={"max_pixels": 200}), "dataset.source")
+    image, mask = save("a.png", noise()), save("m.png", ids())
+    tries = {
+        "max_pixels": lambda: files.read_image(save("large.png", noise(size=(20, 20)))),
+        "image_depth: scale": lambda: files.read_image(save("deep.png", np.zeros((2, 2), np.uint16))),
+        "root": lambda: files.read_image(image.with_name("gone.png")),
+        "colours": lambda: files.read_mask(save("rgb.png", noise()), image, LOOKUP),
+        "classes": lambda: files.read_mask(mask, image, np.full(256, -1, np.int16) + (np.arange(256) == 0)),
+        "allow_symlinks": lambda: files.require_inside(Path("/etc/passwd")),
+    }
+    for key, attempt in tries.items():
+        with pytest.raises(DataError, match=rf"dataset\.source\.{key}"):
+            attempt()
+
+
 @pytest.mark.parametrize(("name", "kind"), [("a.gif", "GIF"), ("a.png", "PNG"), ("a.tif", "TIFF"), ("a.webp", "WEBP")])
 def test_more_than_one_frame_is_refused(
     refused: Callable[[Path], str], save: Save, noise: Make, name: str, kind: str
