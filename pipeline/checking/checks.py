@@ -1,53 +1,95 @@
-"""Validate the whole of params.yaml against the schemas of everything that dvc.yaml runs."""
+"""Validate the whole of params.yaml against the schemas of everything that dvc.yaml runs.
+
+The rules belong to the stages: `check` calls the same ``require_*`` functions as they do.
+"""
 
 import difflib
+import io
 import shlex
-from collections.abc import Callable, Iterator
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import redirect_stderr
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fewmask.checking.graph import nodes
-from fewmask.core.errors import ConfigError, UserError
+from fewmask.core.errors import ConfigError, DataError, UserError, raise_all
 from fewmask.core.params import Params, Section, Seed
 from fewmask.core.progress import say, warn
 from fewmask.core.runtime import Runtime
-from fewmask.datasets.base.dataset import DatasetConfig
-from fewmask.datasets.base.opening import open_source
+from fewmask.datasets.base.opening import NONE, open_dataset, read_source, read_target
 from fewmask.learning.batchnorm import require_sense
-from fewmask.learning.data import no_source
+from fewmask.learning.data import require_one_size, require_source, require_unlabelled
 from fewmask.learning.fit import FitConfig
 from fewmask.learning.learner import Task
 from fewmask.learning.optim import make_optimiser
-from fewmask.learning.recipe import learner_class, load_start, require_tags
+from fewmask.learning.recipe import (
+    begins_supervised,
+    learner_class,
+    require_same_network,
+    require_start,
+    require_tags,
+)
 from fewmask.nets.base.device import choose_device
 from fewmask.nets.base.encoders import EncoderConfig
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.published import build, segmentation_module
 from fewmask.nets.base.weights import IMAGENET, NAMED
-from fewmask.prediction.fusion import FusionConfig, no_validation
+from fewmask.prediction.fusion import FusionConfig, require_validation
 from fewmask.scoring.evaluation import EvaluateConfig
 from fewmask.selection.filter import FilterConfig, minimum_codes
 from fewmask.splitting import Catalogue, SplitConfig, divide
 from fewmask.stores.codes import EDGES
+from fewmask.stores.split import Split
 
 SCHEMAS: dict[str, Any] = {
     "seed": Seed,
-    "dataset": DatasetConfig,
     "split": SplitConfig,
     "filter": FilterConfig,
     "evaluate": EvaluateConfig,
     "fusion": FusionConfig,
 }
+Nodes = dict[str, dict[str, Any]]
+Check = Callable[[], object]
 
 
-def section_problems(params: Params, graph: Path) -> list[str]:
+def trainings(graph: Nodes, parser: ArgumentParser) -> dict[str, Namespace]:
+    """Node -> the arguments of its training, read by the ``parser`` of stages/fit.py.
+
+    Raises:
+        ConfigError: one line a command that the parser refuses.
+    """
+    commands = {name: shlex.split(str(node["cmd"])) for name, node in graph.items()}
+    found, problems = {}, []
+    for name, words in commands.items():
+        if words[1:3] != ["-m", "stages.fit"]:
+            continue
+        try:
+            with redirect_stderr(io.StringIO()) as told:
+                found[name] = parser.parse_args(words[3:])
+        except SystemExit:
+            reason = told.getvalue().strip().rpartition("error: ")[2]
+            problems.append(
+                f"dvc.yaml: {name}: {reason}; expected what 'python -m stages.fit --help' says. Fix its cmd."
+            )
+    raise_all(problems, ConfigError)
+    return found
+
+
+def section_problems(params: Params, graph: Nodes, trained: Mapping[str, Namespace]) -> list[str]:
     """Every problem of the params file, one line each: unknown keys, and what each stage would refuse."""
-    stages = list(nodes(graph).values())
-    known = sorted({key.split(".")[0] for stage in stages for key in stage.get("params", [])} | {"runtime"})
+    declared = [key for node in graph.values() for key in node.get("params", [])]
+    known = sorted({key.split(".")[0] for key in declared} | {"runtime"})
     problems = [_unknown(params, key, known) for key in params.keys() if key not in known]  # noqa: SIM118
-    for check in _checks(params, stages):
+    return problems + _told(_checks(params, trained))
+
+
+def _told(checks: Iterable[Check]) -> list[str]:
+    """What the checks refuse, a line each."""
+    problems: list[str] = []
+    for check in checks:
         try:
             check()
         except UserError as error:
@@ -61,53 +103,46 @@ def _unknown(params: Params, key: str, known: list[str]) -> str:
     return f"{params.path}: {key}: unknown key{hint}"
 
 
-def _checks(params: Params, stages: list[dict[str, Any]]) -> Iterator[Callable[[], object]]:
+def _checks(params: Params, trained: Mapping[str, Namespace]) -> Iterator[Check]:
     for key, schema in SCHEMAS.items():
-        yield lambda key=key, schema=schema: params.section(key, schema)  # type: ignore[misc]
-    for key in ("dataset.root", "dataset.source.root"):
-        yield lambda key=key: _check_root(params, key)  # type: ignore[misc]
+        yield partial(params.section, key, schema)
+    for key, read in (("dataset", read_target), ("dataset.source", read_source)):
+        yield partial(_try_data_set, params, key, read)
     if params.has("runtime"):
         yield lambda: choose_device(params.section("runtime", Runtime).device)
-    for stage in stages:
-        words = shlex.split(str(stage["cmd"]))
-        if "--learner" in words:
-            yield lambda words=words: _try_learner(params, words)  # type: ignore[misc]
+    for args in trained.values():
+        yield partial(_try_training, params, args)
 
 
-def _try_learner(params: Params, words: list[str]) -> None:
-    """Make a node's learner and its optimisers, with fresh networks, as the stage will."""
-    key = _after(words, "--network")[0] if "--network" in words else "network"
-    network = _network(params, key)
-    kind = learner_class(_after(words, "--learner")[0])
-    require_tags(kind, "--tags" in words)
-    config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
-    _check_weights(key, network.weights)
-    if config.source and "--source" not in words:
-        raise no_source(config.source, f"{_after(words, '--section')[-1]} is given no --source in dvc.yaml")
-    if config.source and params.raw("dataset.source.kind") == "none":
-        raise no_source(config.source, "dataset.source.kind is none")
-    sizes = [params.raw("dataset").get("size"), params.raw("dataset").get("source", {}).get("size")]
-    if config.source and config.views.crop is None and None not in sizes and sizes[0] != sizes[1]:
-        found = f"dataset.source.size: found {sizes[1]}, and {sizes[0]} in dataset.size"
-        raise ConfigError(f"{found}; expected the same where views.crop is null. Set one of them.")
-    if config.begin_with == "supervised" and "--start" not in words:
-        load_start(None, [], {})
-    if config.begin_with == "supervised" and key != "network" and not _alike(network, _network(params, "network")):
-        section = _after(words, "--section")[-1]
-        found = f"{section}.begin_with: found supervised, and {key} is another than the supervised network's"
-        raise ConfigError(f"{found}; expected the same. Write 'begin_with: weights', or make {key} like network.")
-    if "--base" not in words and config.begin_with == "weights":
-        require_sense(network, config.batch_norm, key)
+def _try_data_set(params: Params, key: str, read: Callable[[Params, str], Any]) -> None:
+    """Read the section of a data set. Its root is written there, where dvc.yaml reads it, and it exists."""
+    read(params, key)
+    root = params.raw(f"{key}.root")
+    if not (isinstance(root, str) and Path(root).exists()):
+        raise ConfigError(f"{key}.root: {root!r}: no such file or folder; DVC watches it. Mend the path.")
+
+
+def _try_training(params: Params, args: Namespace) -> None:
+    """Ask for what the stage would refuse; then make its learner and optimisers, with fresh networks."""
+    network = _network(params, args.network)
+    kind = learner_class(args.learner)
+    require_tags(kind, args.tags)
+    config: FitConfig = params.merged(args.section, kind.schema)
+    _require_weights(args.network, network.weights)
+    require_start(config, args.start is not None)
+    if begins_supervised(config) and args.network != "network":
+        _require_supervised_network(params, args, network)
+    if args.base is None and not begins_supervised(config):
+        require_sense(network, config.batch_norm, args.network)
     fresh = network.model_copy(update={"weights": None})
-    encoder: EncoderConfig | None = getattr(config, "encoder", None)
-    if encoder is not None:
-        _check_weights(f"{_after(words, '--section')[-1]}.encoder", encoder.weights)
-        config = config.model_copy(update={"encoder": encoder.model_copy(update={"weights": None})})
+    config = _without_pretrained_encoder(config, args.section[-1])
     scale, names = Normalise(*IMAGENET), _class_names(params)
-    new = lambda: build(fresh, len(names))  # noqa: E731
-    task = Task(names, fresh.model_dump(mode="json"), new, scale, new())
+    task = Task(
+        names, fresh.model_dump(mode="json"), partial(build, fresh, len(names)), scale, build(fresh, len(names))
+    )
     for player, module in kind(config, task).players().items():
         make_optimiser(module, config.optimiser_of(player))
+    _require_two_domains(params, args, config)
 
 
 def _network(params: Params, key: str) -> Any:
@@ -115,73 +150,74 @@ def _network(params: Params, key: str) -> Any:
     return params.section(key, segmentation_module(str(params.raw(f"{key}.name")), key).Config)
 
 
-def _alike(network: Section, other: Section) -> bool:
-    """Whether one can have the other's weights; those it would begin with do not matter."""
-    return network.model_copy(update={"weights": None}) == other.model_copy(update={"weights": None})
+def _require_two_domains(params: Params, args: Namespace, config: FitConfig) -> None:
+    """Refuse a training from a source domain that is not there or does not fit."""
+    require_source(config, args.source is not None, f"{args.section[-1]} is given no --source in dvc.yaml")
+    source, target = read_source(params), read_target(params)
+    require_source(config, source.kind != NONE, "dataset.source.kind is none")
+    if source.size and target.size:
+        require_one_size(config, source.size, target.size, "dataset.source.size")
+
+
+def _require_supervised_network(params: Params, args: Namespace, network: Section) -> None:
+    """Refuse to begin a network of its own with the supervised network's weights, unless both are alike."""
+    other = _network(params, "network")
+    where = f"{args.section[-1]}.begin_with: found supervised, but the supervised network"
+    require_same_network(network.model_dump(mode="json"), other.model_dump(mode="json"), where)
+
+
+def _without_pretrained_encoder(config: FitConfig, section: str) -> FitConfig:
+    """The same, its encoder (if it has one) not pretrained: weights are looked for, not read."""
+    encoder: EncoderConfig | None = getattr(config, "encoder", None)
+    if encoder is None:
+        return config
+    _require_weights(f"{section}.encoder", encoder.weights)
+    return config.model_copy(update={"encoder": encoder.model_copy(update={"weights": None})})
 
 
 def _class_names(params: Params) -> list[str]:
-    """Those of the data set; two of no data set, where it cannot be opened, of which others tell."""
+    """Those of the data set; two names where it cannot be opened, which another check reports."""
     try:
-        return list(open_source(params.section("dataset", DatasetConfig)).classes)
+        return list(open_dataset(read_target(params)).classes)
     except UserError:
         return ["a", "b"]
 
 
-def _check_root(params: Params, key: str) -> None:
-    root = params.raw(key)
-    if not (isinstance(root, str) and Path(root).exists()):
-        raise ConfigError(f"{key}: {root!r}: no such file or folder; DVC watches it. Mend the path.")
-
-
-def _check_weights(section: str, weights: str | None) -> None:
+def _require_weights(section: str, weights: str | None) -> None:
     if weights not in (None, *NAMED) and not Path(str(weights)).is_file():
         raise ConfigError(
             f"{section}.weights: {weights!r}: no such file; expected a state dict, torchvision, lite0 or null."
         )
 
 
-def data_problems(params: Params, data: Catalogue, graph: Path) -> list[str]:
+def data_problems(params: Params, data: Catalogue, trained: Mapping[str, Namespace]) -> list[str]:
     """What the split, the filter and the trainings would refuse of these images; warnings are said."""
-    problems = []
-    try:
-        split = divide(data, params.section("split", SplitConfig), params.section("seed", Seed))
-        for warning in split.warnings:
-            warn(warning)
-        say(f"split: {split.summary()}")
-        if not split.unlabelled:
-            problems += _without_unlabelled(params, graph)
-        rule = params.section("fusion", FusionConfig).rule
-        classes = range(len(data.class_names))
-        if rule != "scores" and not any(np.isin(classes, data.presence[name]).any() for name in split.validation):
-            problems.append(str(no_validation(rule)))
-    except UserError as error:
-        problems += str(error).splitlines()
-    try:
-        minimum_codes(params.section("filter", FilterConfig), data.class_names, EDGES)
-    except UserError as error:
-        problems += str(error).splitlines()
-    return problems
+    return _told([partial(_try_split, params, data, trained), partial(_try_filter, params, data)])
 
 
-def _without_unlabelled(params: Params, graph: Path) -> list[str]:
-    """The trainings that need unlabelled images, which the split does not leave."""
-    commands = [shlex.split(str(stage["cmd"])) for stage in nodes(graph).values()]
-    wanting = []
-    for words in (words for words in commands if "--learner" in words):
-        keys = _after(words, "--section")
-        config: FitConfig = params.merged(keys, learner_class(_after(words, "--learner")[0]).schema)
-        if config.unlabelled and config.unlabelled_pool != "all":
-            wanting.append(keys[-1])
-    if not wanting:
-        return []
-    found = f"split: no unlabelled image; expected some for {', '.join(wanting)}"
-    remedy = "Add images, label fewer, set unlabelled_pool: all, or run 'dvc repro evaluate@supervised' alone."
-    return [f"{found}. {remedy}"]
+def _try_filter(params: Params, data: Catalogue) -> None:
+    minimum_codes(params.section("filter", FilterConfig), data.class_names, EDGES)
 
 
-def _after(words: list[str], option: str) -> list[str]:
-    """The values of one option of a command line."""
-    rest = words[words.index(option) + 1 :]
-    end = next((place for place, word in enumerate(rest) if word.startswith("--")), len(rest))
-    return rest[:end]
+def _try_split(params: Params, data: Catalogue, trained: Mapping[str, Namespace]) -> None:
+    """Divide the images; the trainings and the fusion must find what they need in it."""
+    split = divide(data, params.section("split", SplitConfig), params.section("seed", Seed))
+    for warning in split.warnings:
+        warn(warning)
+    say(f"split: {split.summary()}")
+    raise_all(
+        _told([partial(_try_unlabelled, params, split, trained), partial(_try_fusion, params, data, split)]), DataError
+    )
+
+
+def _try_unlabelled(params: Params, split: Split, trained: Mapping[str, Namespace]) -> None:
+    configs = {
+        args.section[-1]: params.merged(args.section, learner_class(args.learner).schema) for args in trained.values()
+    }
+    require_unlabelled(configs, split)
+
+
+def _try_fusion(params: Params, data: Catalogue, split: Split) -> None:
+    classes = range(len(data.class_names))
+    labelled = any(np.isin(classes, data.presence[name]).any() for name in split.validation)
+    require_validation(params.section("fusion", FusionConfig).rule, labelled)

@@ -1,4 +1,8 @@
-"""dvc.yaml as DVC takes it: every node by its name, those of a `foreach` written out."""
+"""dvc.yaml as DVC takes it: every node by its name, those of a `foreach` written out.
+
+DVC's own resolver (dvc.parsing) would fail where params.yaml lacks a key that dvc.yaml names. `check` must then list
+the problems, and of a params file anywhere. So what stands in params.yaml is left as it is here.
+"""
 
 import re
 from pathlib import Path

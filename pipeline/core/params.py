@@ -121,9 +121,6 @@ class Params:
             return f"{where}: unknown key{hint or '; remove it'}", ""
         if item["type"] == "missing":
             return f"{where}: missing; add it", ""
-        if item["type"] == "union_tag_invalid":
-            key, found, known = (item["ctx"][name] for name in ("discriminator", "tag", "expected_tags"))
-            return f"{where}.{key.strip(chr(39))}: found {found!r}; expected: ", f"one of {known}"
         if item["type"] == "value_error":
             return f"{where}: ", item["msg"].removeprefix("Value error, ")
         return f"{where}: found {_short(item['input'])}; expected: ", item["msg"].removeprefix("Input should be ")

@@ -1,6 +1,6 @@
 """From stores to batches: who is labelled, with which masks, and who is not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,11 +59,7 @@ def open_batches(  # noqa: PLR0913
     """
     assert not tags or not (join or labels or source)
     true = Masked(list(split.labelled), _true_masks(images, split.labelled))
-    if config.unlabelled and not split.unlabelled and config.unlabelled_pool != "all":
-        raise DataError(
-            "split: no unlabelled image, nothing to learn from beside the labelled ones. Add images, "
-            "set unlabelled_pool: all, or run 'dvc repro evaluate@supervised' alone."
-        )
+    require_unlabelled({"this training": config}, split)
     void = (true.masks == IGNORE).all(0) if config.fixed_void else np.zeros(images.size, bool)
     beside = _pseudo_labels(labels, true.names, split, images, void) if labels else None
     joined = Masked([], true.masks[:0])
@@ -88,22 +84,47 @@ def open_batches(  # noqa: PLR0913
     return batches
 
 
-def no_source(share: float, found: str) -> DataError:
-    """What to say where ``share`` of the steps has no source domain to learn from."""
-    remedy = "Name one there, or set source: 0."
-    return DataError(
-        f"source: {share} of the steps, but {found}; expected a labelled data set in dataset.source. {remedy}"
-    )
+def require_unlabelled(trainings: Mapping[str, FitConfig], split: Split) -> None:
+    """Refuse a split without unlabelled images where trainings, by name, learn from some.
+
+    Raises:
+        DataError: with the names.
+    """
+    wanting = [name for name, config in trainings.items() if config.unlabelled and config.unlabelled_pool != "all"]
+    if wanting and not split.unlabelled:
+        found = f"split: no unlabelled image; expected some for {', '.join(wanting)}"
+        remedy = "Add images, label fewer, set unlabelled_pool: all, or run 'dvc repro evaluate@supervised' alone."
+        raise DataError(f"{found}. {remedy}")
+
+
+def require_source(config: FitConfig, given: bool, found: str) -> None:
+    """Refuse to learn from a source domain that is not ``given``; ``found`` says what is there instead.
+
+    Raises:
+        DataError: with the share of the steps that has nothing to learn from.
+    """
+    if config.source and not given:
+        expected = "expected a labelled data set in dataset.source. Name one there, or set source: 0."
+        raise DataError(f"source: {config.source} of the steps, but {found}; {expected}")
+
+
+def require_one_size(config: FitConfig, source: Sequence[int], target: Sequence[int], where: str) -> None:
+    """Refuse two domains of two sizes (height, width) where no crop brings them to one.
+
+    Raises:
+        DataError: ``where`` the source domain's images are from, and both sizes.
+    """
+    if config.source and config.views.crop is None and tuple(source) != tuple(target):
+        expected = f"expected the target's {list(target)}, as there is no views.crop"
+        raise DataError(f"{where}: images of {list(source)}; {expected}. Set views.crop, or dataset.source.size.")
 
 
 def _source_steps(source: Images | None, images: Images, config: FitConfig, seed: int) -> SourceSteps:
-    if source is None or not source.ids:
-        found = f"{source.path} holds no image" if source else "the stage is given no --source"
-        raise no_source(config.source, found)
+    require_source(config, source is not None, "the stage is given no --source")
+    assert source is not None
+    require_source(config, bool(source.ids), f"{source.path} holds no image")
     require_same_classes(source.class_names, images.class_names)
-    if source.size != images.size and config.views.crop is None:
-        sizes = f"images of {list(source.size)}; expected the target's {list(images.size)}, as there is no views.crop"
-        raise DataError(f"{source.path}: {sizes}. Set views.crop, or dataset.source.size.")
+    require_one_size(config, source.size, images.size, str(source.path))
     pool = _pool(source, Masked(source.ids, _true_masks(source, source.ids)), seed, "source")
     return SourceSteps((pool, config.batch), config.source, round(config.source_until * config.steps))
 

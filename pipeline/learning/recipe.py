@@ -58,6 +58,40 @@ def require_tags(kind: type[Learner], given: bool) -> None:
         raise ConfigError(f"--tags: found with {kind.__name__}, which learns from masks alone. Remove it in dvc.yaml.")
 
 
+def begins_supervised(config: FitConfig) -> bool:
+    """Whether networks begin with the weights of the supervised one, not with those that their section names."""
+    return config.begin_with == "supervised"
+
+
+def require_start(config: FitConfig, given: bool) -> None:
+    """Refuse to begin with the supervised network where dvc.yaml names no model.
+
+    Raises:
+        ConfigError: with what to write.
+    """
+    if begins_supervised(config) and not given:
+        raise ConfigError(
+            "begin_with: found supervised, but the stage is given no --start in dvc.yaml; write 'begin_with: weights'."
+        )
+
+
+def require_same_network(network: dict[str, Any], other: dict[str, Any], where: str) -> None:
+    """Refuse to begin the network of a plain section with the weights of another; their own first weights may differ.
+
+    Raises:
+        ArtefactError: ``where`` the other is from, and the keys that differ.
+    """
+    wanted, found = {**network, "weights": None}, {**other, "weights": None}
+    keys = sorted(key for key in wanted | found if found.get(key) != wanted.get(key))
+    if keys:
+        keys = ["name"] if "name" in keys else keys
+        has, expected = (", ".join(f"{key} {section.get(key)}" for key in keys) for section in (found, wanted))
+        raise ArtefactError(
+            f"{where} has {has}; expected {expected}, as in params. Write 'begin_with: weights', or make both networks "
+            "alike and run 'dvc repro'."
+        )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The validated config, the task and the input's scale (for the model's header) of one training."""
@@ -104,7 +138,8 @@ class Recipe:
         network = run.section(network_key, module.Config)
         mean, std = module.normalisation(network)
         normalise, plain = Normalise(mean, std, device), network.model_dump(mode="json")
-        if config.begin_with == "supervised":
+        require_start(config, start is not None)
+        if begins_supervised(config) and start is not None:
             model = load_start(start, names, plain)
             task = Task(names, plain, lambda: fresh_copy(model.net), normalise)
             return cls(config, task, list(mean), list(std), model.digest)
@@ -138,23 +173,10 @@ def load_of_classes(path: Path, names: list[str]) -> Model:
     return model
 
 
-def load_start(path: Path | None, names: list[str], network: dict[str, Any]) -> Model:
+def load_start(path: Path, names: list[str], network: dict[str, Any]) -> Model:
     """The model whose weights a network of the section ``network`` begins with."""
-    if path is None:
-        raise ConfigError(
-            "begin_with: found supervised, but the stage is given no --start in dvc.yaml; write 'begin_with: weights'."
-        )
-    model, wanted = load_of_classes(path, names), {**network, "weights": None}
-    other = sorted(key for key in wanted | model.header.network if model.header.network.get(key) != wanted.get(key))
-    if other:
-        other = ["name"] if "name" in other else other
-        found, expected = (
-            ", ".join(f"{key} {section.get(key)}" for key in other) for section in (model.header.network, wanted)
-        )
-        raise ArtefactError(
-            f"{path}: its network has {found}; expected {expected}, as in params. Run 'dvc repro', or write "
-            "'begin_with: weights'."
-        )
+    model = load_of_classes(path, names)
+    require_same_network(network, model.header.network, f"{path}: its network")
     return model
 
 

@@ -35,10 +35,15 @@ class FusionConfig(Section):
     pixels: list[Annotated[int, Field(ge=0, le=2**31)]] = Field(default=list(range(1000, 13000, 1000)), min_length=1)
 
 
-def no_validation(rule: str) -> ConfigError:
-    """What to say where a rule of pixels finds no validation images to choose its thresholds on."""
-    found = f"fusion.rule: {rule} is chosen on the validation images, which have no labelled pixel"
-    return ConfigError(f"{found}. Set rule: scores, or give the data set or split.validation some with masks.")
+def require_validation(rule: str, labelled: bool) -> None:
+    """Refuse a rule whose thresholds are chosen on the validation images, where these have no ``labelled`` pixel.
+
+    Raises:
+        ConfigError: with what to set.
+    """
+    if rule != "scores" and not labelled:
+        found = f"fusion.rule: {rule} is chosen on the validation images, which have no labelled pixel"
+        raise ConfigError(f"{found}. Set rule: scores, or give the data set or split.validation some with masks.")
 
 
 def kept(scores: Tensor, threshold: float | Tensor, background: int | None) -> Tensor:

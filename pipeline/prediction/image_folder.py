@@ -13,7 +13,7 @@ from fewmask.core.files import published
 from fewmask.core.progress import Progress, warn
 from fewmask.datasets.base.dataset import FilesConfig
 from fewmask.datasets.base.fitting import fit_extent, fit_image
-from fewmask.datasets.base.imagefiles import SUFFIXES, list_images, read_image
+from fewmask.datasets.base.imagefiles import SUFFIXES, ImageFiles
 from fewmask.drawing.palette import palette_image
 from fewmask.nets.base.segnet import resize
 from fewmask.prediction.predictor import Predictor
@@ -29,8 +29,8 @@ def predict_folder(
     Raises:
         DataError: after all others are done, the images that could not be read.
     """
-    config = FilesConfig(root=str(images), allow_symlinks=True, image_depth="scale", max_pixels=MAX_PIXELS)
-    paths = list_images(images, config)
+    files = ImageFiles(FilesConfig(root=str(images), allow_symlinks=True, image_depth="scale", max_pixels=MAX_PIXELS))
+    paths = files.images_in(images)
     others = sum(path.is_file() for path in images.iterdir()) - len(paths)
     if others:
         warn(f"{images}: passed over {others} files that are not {', '.join(sorted(SUFFIXES))}")
@@ -40,7 +40,7 @@ def predict_folder(
     with Progress("predict", len(paths), "image") as progress:
         for number, (name, path) in enumerate(paths.items(), 1):
             try:
-                image = read_image(path, config)
+                image = files.read_image(path)
             except DataError as error:
                 problems.append(str(error))
                 continue

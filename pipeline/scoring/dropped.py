@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fewmask.core.progress import Progress
-from fewmask.prediction.fusion import FusedPredictor, FusionConfig, kept, masked, no_validation, pixel_counts
+from fewmask.prediction.fusion import FusedPredictor, FusionConfig, kept, masked, pixel_counts, require_validation
 from fewmask.prediction.predictor import BATCH
 from fewmask.scoring.confusion import confusion
 from fewmask.scoring.overlap import iou, mean_over_present
@@ -102,8 +102,7 @@ def chosen_pixels(predictor: FusedPredictor, images: Images, names: Sequence[str
     patterns = each if config.rule == "pixels_per_class" else torch.ones_like(each[:1])
     minima = candidates[:, None, None] * patterns  # (T, P, C)
     totals = summed_outcomes(predictor, images, names, minima.flatten(0, 1))
-    if not totals.any():
-        raise no_validation(config.rule)
+    require_validation(config.rule, bool(totals.any()))
     quality = np.array([mean_over_present(iou(matrix), matrix) for matrix in totals.numpy()])
     best = torch.from_numpy(quality.reshape(minima.shape[:2]).argmax(0)).to(candidates.device)  # the first of equals
     return candidates[best].expand(classes)

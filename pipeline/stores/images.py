@@ -23,7 +23,7 @@ from fewmask.stores.hdf5 import IGNORE, crc, create, expect, open_checked, readi
 SCHEMA, VERSION = "fewmask-images", 3
 UNKNOWN = 255  # of tags
 BACKGROUND = "background"  # the class of this name, if there is one, is in every image: tagged always, dropped never
-Sample = (  # id, role, image, mask; where there is padding, the extent; where it has any, the tags
+Row = (  # id, role, image, mask; where there is padding, the extent; where it has any, the tags
     tuple[str, str, np.ndarray, np.ndarray | None]
     | tuple[str, str, np.ndarray, np.ndarray | None, tuple[int, int] | None]
     | tuple[str, str, np.ndarray, np.ndarray | None, tuple[int, int] | None, np.ndarray | None]
@@ -168,19 +168,19 @@ def _are_tags(tags: np.ndarray) -> bool:
 
 def write_images(
     path: Path,
-    samples: Iterable[Sample],
+    rows: Iterable[Row],
     count: int,
     class_names: Sequence[str],
     colours: Sequence[Sequence[int]],
     size: tuple[int, int] | None = None,
 ) -> None:
-    """Write ``samples`` into a new file at ``path``, in their order; only where there are none is ``size`` needed."""
+    """Write ``rows`` into a new file at ``path``, in their order; only where there are none is ``size`` needed."""
     with create(path, SCHEMA, VERSION) as file:
         writer = ImageWriter(file, 0, size) if size and not count else None
-        for sample in samples:
-            image = sample[2]
+        for row in rows:
+            image = row[2]
             writer = writer or ImageWriter(file, count, (image.shape[0], image.shape[1]))
-            writer.add(*sample)
+            writer.add(*row)
         assert writer is not None and len(writer.rows) == count
         writer.finish(class_names, colours)
 

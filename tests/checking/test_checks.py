@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fewmask.checking.checks import section_problems
+from fewmask.checking.checks import section_problems, trainings
 from fewmask.checking.graph import nodes
+from fewmask.core.errors import ConfigError
 from fewmask.core.params import Params
+from stages import fit
 
 ROOT = Path(__file__).resolve().parents[2]
 DSNET = {"name": "dsnet", "width": 0.25, "blocks": [1, 1, 1, 1]}
@@ -32,9 +34,8 @@ def problems(tmp_path: Path, monkeypatch):
     stages = {"selene": nodes(ROOT / "dvc.yaml")["selene"], "others": {"cmd": "run", "params": list(PARAMS)}}
 
     def found(**changes: object) -> list[str]:
-        for name, tree in (("dvc.yaml", {"stages": stages}), ("params.yaml", {**PARAMS, "selene": SELENE | changes})):
-            Path(name).write_text(json.dumps(tree))
-        listed = section_problems(Params(Path("params.yaml")), Path("dvc.yaml"))
+        Path("params.yaml").write_text(json.dumps({**PARAMS, "selene": SELENE | changes}))
+        listed = section_problems(Params(Path("params.yaml")), stages, trainings(stages, fit.arguments()))
         return [re.sub(r"^params\.yaml:(\d+:)? ", "", problem) for problem in listed]
 
     return found
@@ -85,3 +86,55 @@ def test_what_a_training_would_refuse_is_one_problem(problems, changes, told) ->
     listed = problems(**changes)
     assert len(listed) == 1
     assert re.match(told, listed[0])
+
+
+STREETS = {"kind": "streets", "root": ".", "look": "game", "size": [24, 32]}
+CONTRASTIVE = {
+    "steps": 4, "batch": 2, "unlabelled": 2, "source": 0.5, "batch_norm": "trained", "warm_up": 0,
+    "views": {"crop": None}, "optimiser": {"name": "adamw", "lr": 0.01},
+}  # fmt: skip
+
+
+def of_source(source: dict[str, object], trained: str = "") -> set[str]:
+    """What is wrong with this source domain, read alone or by a training."""
+    graph = {name: nodes(ROOT / "dvc.yaml")[name] for name in trained.split()}
+    graph["others"] = {"cmd": "run", "params": [*PARAMS, *graph]}
+    tree = {**PARAMS, "contrastive": CONTRASTIVE, "dataset": {**PARAMS["dataset"], "source": source}}
+    Path("params.yaml").write_text(json.dumps(tree if trained else PARAMS | {"dataset": tree["dataset"]}))
+    return set(section_problems(Params(Path("params.yaml")), graph, trainings(graph, fit.arguments())))
+
+
+def test_a_training_from_a_source_domain_needs_one_that_fits(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert of_source(STREETS | {"size": [48, 64]}, "contrastive") == set()
+    assert of_source(STREETS, "contrastive") == {
+        "dataset.source.size: images of [24, 32]; expected the target's [48, 64], as there is no views.crop. "
+        "Set views.crop, or dataset.source.size."
+    }
+    assert of_source({"kind": "none", "root": "."}, "contrastive") == {
+        "source: 0.5 of the steps, but dataset.source.kind is none; expected a labelled data set in dataset.source. "
+        "Name one there, or set source: 0."
+    }
+
+
+def test_a_root_that_is_not_there_is_told_in_one_line(tmp_path, monkeypatch) -> None:
+    """One of an earlier layout with the new one."""
+    monkeypatch.chdir(tmp_path)
+    assert of_source(STREETS | {"root": "a"}) == {
+        "dataset.source.root: 'a': no such file or folder; DVC watches it. Mend the path."
+    }
+    assert of_source(STREETS | {"root": "pipeline/datasets/streets.py"}) == {
+        "params.yaml:1: dataset.source.root: found 'pipeline/datasets/streets.py'; expected the folder of its code. "
+        "Write 'root: pipeline/datasets/streets'."
+    }
+
+
+def test_commands_that_the_stage_refuses_are_told_together() -> None:
+    """By its own parser, whatever they lack or have too much."""
+    command = "python -m stages.fit --learner supervised.Supervised --section supervised --out m"
+    cmds = {"a": f"{command} --sorce s", "b": f"{command} --join j --tags", "c": "python -m stages.split --nothing"}
+    with pytest.raises(ConfigError) as caught:
+        trainings({name: {"cmd": cmd} for name, cmd in cmds.items()}, fit.arguments())
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("dvc.yaml: a: unrecognized arguments: --sorce s; expected ")
+    assert second.startswith("dvc.yaml: b: argument --tags: not allowed with argument --join; expected ")

@@ -12,7 +12,6 @@ from ruamel.yaml import YAML
 
 from fewmask.core.errors import ConfigError
 from fewmask.core.params import Params, Section, Size
-from fewmask.datasets.base.dataset import DatasetConfig
 from fewmask.splitting import SplitConfig
 
 Write = Callable[..., Path]
@@ -127,12 +126,6 @@ def test_the_branches_of_a_union_make_one_problem_under_the_written_key(write_pa
     found = refusal(path, "split", SplitConfig)
     assert found.startswith(f"{path}:3: split.labelled: found -0.5; expected: ")
     assert len(found.splitlines()) == 1
-
-
-def test_an_unknown_kind_is_named_with_the_known_ones(write_params: Write) -> None:
-    path = write_params("dataset:\n  kind: street\n")
-    expected = "dataset.kind: found 'street'; expected: one of 'streets', 'folder', 'camvid'"
-    assert expected in refusal(path, "dataset", DatasetConfig)
 
 
 @pytest.mark.parametrize(

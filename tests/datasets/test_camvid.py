@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import CamVidConfig
 from fewmask.datasets.base.scan import scan
-from fewmask.datasets.camvid.camvid import CamVid
+from fewmask.datasets.camvid.camvid import CamVid, Config, open_dataset
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]
@@ -26,7 +25,7 @@ def camvid(tmp_path: Path, save: Save, noise: Make, ids: Make) -> Callable[..., 
                 mask = ids(classes=11)
                 mask[mask == 255] = 11
                 save(f"{folder}annot/{folder}_{name}.png", mask)
-        return CamVid(CamVidConfig(kind="camvid", root=str(tmp_path)))
+        return open_dataset(Config(kind="camvid", root=str(tmp_path)))
 
     return make
 
@@ -50,20 +49,20 @@ def test_train_and_one_more_are_needed(camvid: Callable[..., CamVid], folders: s
 
 
 def test_eleven_is_void(camvid: Callable[..., CamVid], ids: Make) -> None:
-    source = camvid("train val")
-    mask = source.read(source.samples()[0])[1]
+    dataset = camvid("train val")
+    mask = dataset.read(dataset.samples()[0])[1]
     assert mask is not None
     assert (mask == ids(classes=11)).all()
     assert set(np.unique(mask)) == {*range(11), 255}
 
 
 def test_an_image_and_a_mask_for_each_other(camvid: Callable[..., CamVid], tmp_path: Path) -> None:
-    source = camvid("train val")
+    dataset = camvid("train val")
     (tmp_path / "valannot" / "val_0001TP_2.png").unlink()
     with pytest.raises(
         DataError, match="val and valannot: 1 names stand in only one of the two, such as 'val_0001TP_2'"
     ):
-        source.samples()
+        dataset.samples()
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"text"])
@@ -71,8 +70,8 @@ def test_a_damaged_image_is_told_as_such(
     camvid: Callable[..., CamVid], tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     """Not as an error of reading and writing: the mask's check looks at the image's header, too."""
-    source = camvid("train val")
+    dataset = camvid("train val")
     path = tmp_path / "train" / "train_0001TP_1.png"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"train_0001TP_1\.png: "):
-        list(scan(source, source.samples(), "test"))
+        list(scan(dataset, dataset.samples(), "test"))

@@ -9,12 +9,11 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE, PascalContextConfig
+from fewmask.datasets.base.classes import voc_colour
+from fewmask.datasets.base.dataset import IGNORE
 from fewmask.datasets.base.fitting import PADDING
-from fewmask.datasets.base.opening import open_source
 from fewmask.datasets.base.scan import scan
-from fewmask.datasets.pascal_context.pascal_context import PascalContext
-from fewmask.datasets.voc.voc import voc_colour
+from fewmask.datasets.pascal_context.pascal_context import Config, PascalContext, open_dataset
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]
@@ -49,17 +48,15 @@ def context(tmp_path: Path, save: Save, noise: Make) -> Context:
         save(f"{LIST}/{name}.txt", text.encode())
 
     def make(**options: Any) -> PascalContext:
-        source = open_source(PascalContextConfig(kind="pascal_context", root=str(tmp_path), **options))
-        assert isinstance(source, PascalContext)
-        return source
+        return open_dataset(Config(kind="pascal_context", root=str(tmp_path), **options))
 
     return make
 
 
-def refused(source: PascalContext) -> list[str]:
+def refused(dataset: PascalContext) -> list[str]:
     """What is said when every image is read, a line a problem."""
     with pytest.raises(DataError) as caught:
-        list(scan(source, source.samples(), "test"))
+        list(scan(dataset, dataset.samples(), "test"))
     return str(caught.value).splitlines()
 
 
@@ -72,8 +69,8 @@ def test_the_lists_are_the_roles(context: Context) -> None:
 
 
 def test_ids_stay_and_the_background_is_scored(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
-    source = context(size=None)
-    mask = source.read(source.samples()[0])[1]
+    dataset = context(size=None)
+    mask = dataset.read(dataset.samples()[0])[1]
     assert mask is not None
     assert (mask == sixty(0, SIZE["2008_000002"])).all()
     assert set(np.unique(mask)) == set(range(60))
@@ -84,14 +81,14 @@ def test_a_palette_changes_nothing(context: Context, save: Save) -> None:
     picture = Image.fromarray(sixty(7, SIZE["2008_000002"]))
     picture.putpalette([value for index in range(256) for value in (255 - index, index // 2, 7)])
     save(MASK, picture)
-    source = context(size=None)
-    assert (source.read(source.samples()[0])[1] == sixty(7, SIZE["2008_000002"])).all()
+    dataset = context(size=None)
+    assert (dataset.read(dataset.samples()[0])[1] == sixty(7, SIZE["2008_000002"])).all()
 
 
 def test_images_are_padded_never_stretched(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     """Only the padding is void, and no word is lost about that."""
-    source = context()
-    for sample, image, mask in scan(source, source.samples(), "test"):
+    dataset = context()
+    for sample, image, mask in scan(dataset, dataset.samples(), "test"):
         height, width = SIZE[sample.id]
         assert sample.image
         assert mask is not None
@@ -119,8 +116,8 @@ def test_255_is_void_and_the_doubt_about_it_is_said_once(
 ) -> None:
     save(MASK, with_id(IGNORE))
     save("SegmentationClassContext/2008_000003.png", np.full(SIZE["2008_000003"], IGNORE, np.uint8))
-    source = context()
-    masks = [source.read(sample)[1] for sample in source.samples()]
+    dataset = context()
+    masks = [dataset.read(sample)[1] for sample in dataset.samples()]
     assert masks[0] is not None
     assert masks[0][2, 3] == IGNORE
     err = capsys.readouterr().err
@@ -158,14 +155,14 @@ def test_everything_wrong_with_masks_is_told_together(context: Context, save: Sa
 
 
 def test_all_that_is_missing_is_told_with_where_it_comes_from(context: Context, tmp_path: Path) -> None:
-    source = context()
+    dataset = context()
     (tmp_path / LIST / "val.txt").unlink()
     with pytest.raises(DataError, match=rf"holds no {LIST}/val\.txt; expected JPEGImages, SegmentationClassContext,"):
-        source.samples()
+        dataset.samples()
     (tmp_path / "JPEGImages").rename(tmp_path / "elsewhere")
     (tmp_path / "SegmentationClassContext").rename(tmp_path / "masks")
     with pytest.raises(DataError) as caught:
-        source.samples()
+        dataset.samples()
     missing = f"JPEGImages, SegmentationClassContext, {LIST}/val.txt"
     expected = f"JPEGImages, SegmentationClassContext, {LIST}/train.txt and {LIST}/val.txt"
     remedy = "Set dataset.root to the VOC2010 of VOCtrainval_03-May-2010.tar, and make the rest with mmsegmentation's"

@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fewmask.datasets.base.dataset import Sample, StreetsConfig
+from fewmask.datasets.base.dataset import Sample
 from fewmask.datasets.streets.looks import LOOKS
 from fewmask.datasets.streets.scenes import CLASSES, COLOURS, IGNORE, draw, is_sparse
-from fewmask.datasets.streets.streets import Streets
+from fewmask.datasets.streets.streets import Config, open_dataset
 
 SIZE = (96, 128)
 
@@ -140,7 +140,7 @@ def test_params_choose_the_look_and_the_share_of_sparse_scenes() -> None:
     for look in LOOKS:
         for sparse in (0, 1):
             keys = {"kind": "streets", "look": look, "size": (48, 64), "seed": 2, "sparse": sparse}
-            image, mask = Streets(StreetsConfig.model_validate(keys)).read(Sample("street_00004", "train"))
+            image, mask = open_dataset(Config.model_validate(keys)).read(Sample("street_00004", "train"))
             expected = draw(2, 4, (48, 64), look, sparse)
             assert image.tobytes() == expected[0].tobytes()
             assert mask.tobytes() == expected[1].tobytes()

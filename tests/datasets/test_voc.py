@@ -9,11 +9,10 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE, VocConfig
+from fewmask.datasets.base.dataset import IGNORE
 from fewmask.datasets.base.fitting import PADDING
-from fewmask.datasets.base.opening import open_source
 from fewmask.datasets.base.scan import scan
-from fewmask.datasets.voc.voc import Voc
+from fewmask.datasets.voc.voc import Config, Voc, open_dataset
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]
@@ -41,17 +40,15 @@ def voc(tmp_path: Path, save: Save, noise: Make, ids: Make) -> Callable[..., Voc
         save(f"ImageSets/Segmentation/{name}.txt", text.encode())
 
     def make(**options: Any) -> Voc:
-        source = open_source(VocConfig(kind="voc", root=str(tmp_path), **options))
-        assert isinstance(source, Voc)
-        return source
+        return open_dataset(Config(kind="voc", root=str(tmp_path), **options))
 
     return make
 
 
-def found(source: Voc) -> dict[str, list[tuple[str, str]]]:
+def found(dataset: Voc) -> dict[str, list[tuple[str, str]]]:
     """Role -> ids and the folders of their masks, in order."""
     roles: dict[str, list[tuple[str, str]]] = {}
-    for sample in source.samples():
+    for sample in dataset.samples():
         assert sample.mask
         roles.setdefault(sample.role, []).append((sample.id, sample.mask.parent.name))
     return roles
@@ -88,17 +85,17 @@ def test_a_list_may_hold_paths_blank_lines_and_repetitions(voc: Callable[..., Vo
 
 
 def test_masks_are_indices_never_colours(voc: Callable[..., Voc], ids: Make) -> None:
-    source = voc(augmented=False)
-    mask = source.read(source.samples()[0])[1]
+    dataset = voc(augmented=False)
+    mask = dataset.read(dataset.samples()[0])[1]
     assert mask is not None
     assert (mask[:20, :30] == ids(6, 21, (20, 30))).all()
     assert set(np.unique(mask)) == {*range(21), IGNORE}
 
 
 def test_images_are_padded_never_stretched(voc: Callable[..., Voc]) -> None:
-    source = voc()
-    assert source.config.size == (505, 505)
-    for sample, image, mask in scan(source, source.samples(), "test"):
+    dataset = voc()
+    assert dataset.config.size == (505, 505)
+    for sample, image, mask in scan(dataset, dataset.samples(), "test"):
         height, width = SIZE[sample.id]
         assert sample.image
         assert mask is not None
@@ -110,43 +107,43 @@ def test_images_are_padded_never_stretched(voc: Callable[..., Voc]) -> None:
 
 
 def test_names_and_colours_belong_together(voc: Callable[..., Voc]) -> None:
-    source = voc()
-    assert [source.classes[index] for index in (0, 1, 8, 15, 20)] == [
+    dataset = voc()
+    assert [dataset.classes[index] for index in (0, 1, 8, 15, 20)] == [
         "background",
         "aeroplane",
         "cat",
         "person",
         "tvmonitor",
     ]
-    assert [source.colours[index] for index in (0, 1, 8, 20)] == [(0, 0, 0), (128, 0, 0), (64, 0, 0), (0, 64, 128)]
-    assert len(set(source.colours)) == len(set(source.classes)) == 21
+    assert [dataset.colours[index] for index in (0, 1, 8, 20)] == [(0, 0, 0), (128, 0, 0), (64, 0, 0), (0, 64, 128)]
+    assert len(set(dataset.colours)) == len(set(dataset.classes)) == 21
 
 
 def test_coloured_masks_are_refused(voc: Callable[..., Voc], save: Save) -> None:
     save("SegmentationClassAug/2008_1.png", palette(np.zeros((24, 30), np.uint8)).convert("RGB"))
-    source = voc()
+    dataset = voc()
     with pytest.raises(DataError, match=r"2008_1\.png: an RGB mask; expected a grey or palette PNG whose pixel values"):
-        list(scan(source, source.samples(), "test"))
+        list(scan(dataset, dataset.samples(), "test"))
 
 
 def test_an_id_out_of_range_is_named(voc: Callable[..., Voc], save: Save) -> None:
     mask = np.zeros((20, 30), np.uint8)
     mask[2, 3] = 21
     save("SegmentationClass/2007_1.png", palette(mask))
-    source = voc(augmented=False)
+    dataset = voc(augmented=False)
     with pytest.raises(
         DataError, match=r"class id 21 at row 2, column 3; expected 0\.\.20 or 255 \(ignore\)\. Take the"
     ):
-        list(scan(source, source.samples(), "test"))
+        list(scan(dataset, dataset.samples(), "test"))
 
 
 def test_a_mask_of_another_size_is_named(voc: Callable[..., Voc], save: Save) -> None:
     save("SegmentationClassAug/2007_2.png", np.zeros((20, 30), np.uint8))
-    source = voc()
+    dataset = voc()
     with pytest.raises(
         DataError, match=r"2007_2\.png: mask is 30x20, its image 2007_2\.jpg is 20x30; expected one size"
     ):
-        list(scan(source, source.samples(), "test"))
+        list(scan(dataset, dataset.samples(), "test"))
 
 
 @pytest.mark.parametrize(
@@ -159,20 +156,20 @@ def test_a_mask_of_another_size_is_named(voc: Callable[..., Voc], save: Save) ->
     ],
 )
 def test_what_is_missing_is_named(voc: Callable[..., Voc], tmp_path: Path, lost: str, match: str) -> None:
-    source = voc()
+    dataset = voc()
     (tmp_path / lost).rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=match):
-        source.samples()
+        dataset.samples()
 
 
 def test_without_augmentation_only_its_own_list_is_needed(voc: Callable[..., Voc], tmp_path: Path) -> None:
     (tmp_path / "SegmentationClassAug").rename(tmp_path / "elsewhere")
     (tmp_path / "ImageSets/Segmentation/train_aug.txt").unlink()
-    source = voc(augmented=False)
-    assert len(source.samples()) == 3
+    dataset = voc(augmented=False)
+    assert len(dataset.samples()) == 3
     (tmp_path / "ImageSets/Segmentation/train.txt").unlink()
     with pytest.raises(DataError, match=r"/train\.txt: no such file"):
-        source.samples()
+        dataset.samples()
 
 
 def test_every_name_without_its_files_is_told_with_its_line(voc: Callable[..., Voc], save: Save) -> None:

@@ -319,7 +319,9 @@ def test_check_reads_the_source_domain_too(tmp_path, run_stage):
     source = {"kind": "streets", "root": "params.yaml", "look": "game", "train": 4, "size": [48, 64]}
     write(tmp_path, {**SMALL, "dataset": {**SMALL["dataset"], "source": source}})
     graph = (ROOT / "dvc.yaml").read_text()
-    (tmp_path / "dvc.yaml").write_text(graph.replace("--section supervised\n", "--section supervised --source x.h5\n"))
+    (tmp_path / "dvc.yaml").write_text(
+        graph.replace("--section supervised --out", "--section supervised --source x.h5 --out")
+    )
     assert "source train: 4 images, 4 with masks" in run_stage("check").out
     write(tmp_path, {**SMALL, "supervised": {**SMALL["supervised"], "source": 0.5}})
     told = run_stage("check")

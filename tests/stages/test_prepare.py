@@ -1,6 +1,7 @@
 """``python -m stages.prepare`` as a person meets it."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import StreetsConfig
+from fewmask.datasets.streets import streets
 from fewmask.splitting import SplitConfig, make_split
 from fewmask.stores.images import Images
 from stages import check, prepare
@@ -90,7 +91,8 @@ def test_bad_tags_are_told_with_everything_else_and_nothing_is_published(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`check` tells of files and tags at once, and how many images have tags."""
-    write_params(f"seed: 0\nsplit: {{labelled: 2}}\n{FOLDER}".replace("car]}", "car], tags: tags.csv}"))
+    write_params(f"seed: 0\n{FOLDER}".replace("car]}", "car], tags: tags.csv, source: {kind: none}}"))
+    monkeypatch.setattr(check, "nodes", lambda _: {})
     monkeypatch.setattr(check, "section_problems", lambda *_: [])
     monkeypatch.setattr(check, "data_problems", lambda *_: [])
     (folder / "tags.csv").write_text("a,car\nu\n")
@@ -111,9 +113,9 @@ def test_bad_tags_are_told_with_everything_else_and_nothing_is_published(
 
 
 def test_a_target_with_tags_is_no_source_of_its_own() -> None:
-    target = StreetsConfig(kind="streets", tags="masks")
+    target = streets.Config(kind="streets", tags="masks")
     with pytest.raises(DataError, match="is the target itself"):
-        check.require_other(StreetsConfig(kind="streets"), target)
+        check.require_other(streets.Config(kind="streets"), target)
 
 
 def test_tags_that_change_while_the_images_are_read_are_noticed(
@@ -220,6 +222,38 @@ def test_a_mistake_ends_with_its_code_and_without_a_traceback(
     assert err.startswith(message)
     assert "Traceback" not in err
     assert not (tmp_path / "out.h5").exists()
+
+
+WHAT_IS_LOADED = """
+import sys
+from stages import prepare
+
+def kinds(names, separator):
+    parts = [name.split(separator) for name in names]
+    return {part[2] for part in parts if part[1:2] == ["datasets"] and len(part) > 3}
+
+def publish(run, *_):
+    print(*sorted(kinds(run.before["code"], "/")), "|", *sorted(kinds(sys.modules, ".")))
+
+prepare.publish = publish
+prepare.main()
+"""
+
+
+@pytest.mark.parametrize("kind", ["streets", "folder"])
+def test_the_code_of_its_kind_and_of_no_other_is_part_of_a_run(write_params: Callable[[str], Path], kind: str) -> None:
+    """Another kind's file is no dependency; an edit of this one's is noticed."""
+    path = write_params(FOLDER if kind == "folder" else "dataset: {kind: streets}\n")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", WHAT_IS_LOADED],
+        cwd=path.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("|") == [f"base {kind} ", f" base {kind}\n"]
 
 
 def test_the_same_data_make_the_same_bytes(write_params: Callable[[str], Path], run_stage: Run, tmp_path: Path) -> None:

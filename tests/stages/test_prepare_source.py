@@ -116,7 +116,8 @@ def test_a_mistake_names_the_source_s_keys(
 
 def test_a_source_inside_a_source_is_refused(write_params: Callable[[str], Path], run_stage: Run) -> None:
     write_params(f"dataset: {{{TARGET}, source: {{kind: streets, source: {{kind: none}}}}}}\n")
-    code, _, err = run_stage("prepare", "--out", "images.h5")
+    assert run_stage("prepare", "--out", "images.h5").code == 0
+    code, _, err = run_stage(*SOURCE)
     assert code == 2
     assert err.startswith("error: params.yaml:1: dataset.source: found a source inside a source")
 

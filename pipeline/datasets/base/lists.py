@@ -9,13 +9,16 @@ from fewmask.datasets.base.dataset import Sample
 Names = dict[str, str]  # name -> the file and line where it stands
 
 
-def read_names(path: Path) -> Names:
+def read_names(path: Path, key: str) -> Names:
     """The images of a list, one a line (a bare name, or the paths of image and mask) -> where in the list each stands.
+
+    Args:
+        key: the key of params.yaml that says where the list is.
 
     Raises:
         DataError: no such list, or an empty one.
     """
-    expected = "expected names of images, one a line. Take the list as it was published, or mend dataset.root."
+    expected = f"expected names of images, one a line. Take the list as it was published, or mend {key}."
     if not path.is_file():
         raise DataError(f"{path}: no such file; {expected}")
     names: Names = {}

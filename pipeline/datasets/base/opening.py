@@ -1,69 +1,92 @@
-"""From the section ``dataset`` of params.yaml, or ``dataset.source``, to an open data set."""
+"""From the section ``dataset`` of params.yaml, or ``dataset.source``, to an open data set of the kind that it names.
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import get_args
+A kind is a folder, datasets/<kind>/<kind>.py, with a schema ``Config`` and ``open_dataset(config, key)``. Only the
+chosen kind is imported, so that a stage depends on no other.
+"""
 
-from fewmask.core.errors import DataError, UserError
-from fewmask.datasets.base.dataset import (
-    CamVidConfig,
-    CityscapesConfig,
-    Gta5Config,
-    Known,
-    PascalContextConfig,
-    Sample,
-    Source,
-    StreetsConfig,
-    VocConfig,
+import difflib
+import importlib
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from fewmask.core.errors import DataError
+from fewmask.core.params import Params, Section
+from fewmask.datasets.base.dataset import Dataset, DomainConfig, Sample
+
+DATASETS = Path(__file__).resolve().parents[1]
+NONE = "none"  # the kind of no source domain; a target has images
+OTHER = (
+    "expected a source domain of other images, since all its masks are learned. "
+    "Name another data set, or for streets another look or seed."
 )
-from fewmask.datasets.camvid.camvid import CamVid
-from fewmask.datasets.cityscapes.cityscapes import Cityscapes
-from fewmask.datasets.folder.folder import Folder
-from fewmask.datasets.gta5.gta5 import Gta5
-from fewmask.datasets.pascal_context.pascal_context import PascalContext
-from fewmask.datasets.streets.streets import Streets
-from fewmask.datasets.voc.voc import Voc
-
-FIELDS = "|".join(sorted({field for kind in get_args(Known) for field in kind.model_fields} - {"source"}))
-KEY = re.compile(rf"(?<![\w./])dataset(?=\.(?:{FIELDS})\b)|^dataset(?=: )", re.MULTILINE)
 
 
-def open_source(config: Known) -> Source:
-    """The adapter of ``config.kind``."""
-    if isinstance(config, StreetsConfig):
-        return Streets(config)
-    if isinstance(config, CamVidConfig):
-        return CamVid(config)
-    if isinstance(config, CityscapesConfig):
-        return Cityscapes(config)
-    if isinstance(config, VocConfig):
-        return Voc(config)
-    if isinstance(config, PascalContextConfig):
-        return PascalContext(config)
-    if isinstance(config, Gta5Config):
-        return Gta5(config)
-    return Folder(config)
+def kinds() -> list[str]:
+    """The name of every kind of data set, sorted."""
+    return sorted(path.stem for path in DATASETS.glob("*/*.py") if path.stem == path.parent.name)
 
 
-def learnable(source: Source) -> list[Sample]:
+def dataset_module(kind: str) -> Any:
+    """The module of a kind, which is known."""
+    return importlib.import_module(f"fewmask.datasets.{kind}.{kind}")
+
+
+def read_target(params: Params, key: str = "dataset") -> Any:
+    """The validated section of a data set to learn and to evaluate on; its ``source`` is left for ``read_source``.
+
+    Raises:
+        ConfigError: an unknown kind, or what the schema of its kind refuses, with the line.
+    """
+    return params.section(key, _schema(params, key, [kind for kind in kinds() if kind != NONE]))
+
+
+def read_source(params: Params, key: str = "dataset.source") -> Any:
+    """The validated section of a source domain; errors as ``read_target``, and for a source or tags of its own."""
+    return params.section(key, Annotated[_schema(params, key, kinds()), AfterValidator(_plain)])
+
+
+def open_dataset(config: Section, key: str = "dataset") -> Dataset:
+    """The data set of a validated section, which stands under ``key`` of params.yaml."""
+    dataset: Dataset = dataset_module(config.kind).open_dataset(config, key)  # type: ignore[attr-defined]
+    return dataset
+
+
+def learnable(dataset: Dataset) -> list[Sample]:
     """What a source domain teaches: all images with masks, whatever their role; of drawn scenes, those for training.
 
     Raises:
         DataError: there is none.
     """
-    samples = source.samples()
+    samples = dataset.samples()
     chosen = [sample for sample in samples if sample.mask or (sample.image is None and sample.role == "train")]
     if not chosen:
-        found = f"dataset: none of its {len(samples)} images has a mask; expected a labelled data set"
-        raise DataError(f"{found}. Add masks, or set kind: none.")
+        found = f"{dataset.key}: none of its {len(samples)} images has a mask; expected a labelled data set"
+        raise DataError(f"{found}. Add masks, or set kind: {NONE}.")
     return chosen
 
 
-@contextmanager
-def keys_under(section: str) -> Iterator[None]:
-    """Inside the block errors name the keys of ``section`` where an adapter, which cannot know it, says ``dataset``."""
-    try:
-        yield
-    except UserError as error:
-        raise type(error)(KEY.sub(section, str(error))) from error
+def _schema(params: Params, key: str, known: list[str]) -> Any:
+    """The schema of the kind that a section names."""
+    params.raw(key)  # where it is missing, it is the section that is, not its kind
+    kind = params.section(f"{key}.kind", Annotated[str, AfterValidator(partial(_known, known=known))])
+    return dataset_module(kind).Config
+
+
+def _known(kind: str, known: list[str]) -> str:
+    if kind not in known:
+        close = difflib.get_close_matches(kind, known, n=1)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        raise ValueError(f"found {kind!r}; expected one of {', '.join(known)}{hint}")
+    return kind
+
+
+def _plain(config: DomainConfig) -> DomainConfig:
+    """A source domain has no source of its own, and as its masks are all learned, no tags."""
+    if "source" in config.model_fields_set:
+        raise ValueError("found a source inside a source; expected one source domain. Remove the inner 'source'")
+    if "tags" in config.model_fields_set:
+        raise ValueError("found tags in a source; expected none, since its masks are learned. Remove its 'tags'")
+    return config

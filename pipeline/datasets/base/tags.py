@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.core.errors import SHOWN, DataError, raise_all
-from fewmask.datasets.base.dataset import MASKS, Known, Sample
+from fewmask.datasets.base.dataset import MASKS, DomainConfig, Sample
 from fewmask.stores.images import BACKGROUND
 
 
@@ -36,7 +36,7 @@ class Tags:
         return sum(s.id in self.listed or (self.by_mask and (s.mask is not None or s.image is None)) for s in train)
 
 
-def read_tags(config: Known, classes: Sequence[str], samples: Iterable[Sample]) -> Tags:
+def read_tags(config: DomainConfig, classes: Sequence[str], samples: Iterable[Sample]) -> Tags:
     """The tags that ``dataset.tags`` names, of a data set's ``samples``.
 
     Raises:

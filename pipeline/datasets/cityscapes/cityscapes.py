@@ -1,59 +1,45 @@
 """Cityscapes, 19 classes, as www.cityscapes-dataset.com gives it after registration (research use only)."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE, CityscapesConfig, Sample
-from fewmask.datasets.base.imagefiles import check_inside, read_image, read_mask, refuse_leaks
+from fewmask.datasets.base.classes import CITYSCAPES, lookup_table
+from fewmask.datasets.base.dataset import IGNORE, Fit, PublicConfig, Sample
+from fewmask.datasets.base.imagefiles import ImageFiles, refuse_leaks
 
-TABLE = {  # name: id in the files, colour
-    "road": (7, (128, 64, 128)),
-    "sidewalk": (8, (244, 35, 232)),
-    "building": (11, (70, 70, 70)),
-    "wall": (12, (102, 102, 156)),
-    "fence": (13, (190, 153, 153)),
-    "pole": (17, (153, 153, 153)),
-    "traffic light": (19, (250, 170, 30)),
-    "traffic sign": (20, (220, 220, 0)),
-    "vegetation": (21, (107, 142, 35)),
-    "terrain": (22, (152, 251, 152)),
-    "sky": (23, (70, 130, 180)),
-    "person": (24, (220, 20, 60)),
-    "rider": (25, (255, 0, 0)),
-    "car": (26, (0, 0, 142)),
-    "truck": (27, (0, 0, 70)),
-    "bus": (28, (0, 60, 100)),
-    "train": (31, (0, 80, 100)),
-    "motorcycle": (32, (0, 0, 230)),
-    "bicycle": (33, (119, 11, 32)),
-}
 IDS = 34  # 0..33; a licence plate is -1, which is 255 in 8 bits
 ROLES = {"train": "train", "validation": "val"}
 IMAGES, MASKS = "leftImg8bit", "gtFine"
 IMAGE, MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 
+class Config(PublicConfig):
+    """Cityscapes as it is downloaded: leftImg8bit/{train,val}/ and gtFine/{train,val}/; images of 1024x2048."""
+
+    kind: Literal["cityscapes"]
+    fit: Fit = "blocks"
+
+
 class Cityscapes:
     """Masks are grey PNGs of label ids. The masks of ``test`` are dummies: split lets validation play test."""
 
-    classes: tuple[str, ...] = tuple(TABLE)
-    colours: tuple[tuple[int, int, int], ...] = tuple(colour for _, colour in TABLE.values())
+    classes: tuple[str, ...] = tuple(CITYSCAPES)
+    colours: tuple[tuple[int, int, int], ...] = tuple(colour for _, colour in CITYSCAPES.values())
 
-    def __init__(self, config: CityscapesConfig):
-        self.config = config
-        self.root = Path(config.root)
-        self.lookup = np.full(256, -1, np.int16)
-        self.lookup[[*range(IDS), IGNORE]] = IGNORE
-        self.lookup[[number for number, _ in TABLE.values()]] = np.arange(len(TABLE))
+    def __init__(self, config: Config, key: str):
+        self.key, self.root = key, Path(config.root)
+        self.files = ImageFiles(config, key)
+        self.lookup = lookup_table([number for number, _ in CITYSCAPES.values()], void=[*range(IDS), IGNORE])
 
     def samples(self) -> list[Sample]:
         wanted = [f"{kind}/{name}" for kind in (IMAGES, MASKS) for name in ROLES.values()]
         missing = [name for name in wanted if not (self.root / name).is_dir()]
         if missing:
             found = f"{self.root}: holds no {', '.join(missing)}; expected {', '.join(wanted)}"
-            remedy = "Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip there, or mend dataset.root."
+            remedy = f"Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip there, or mend {self.key}.root."
             raise DataError(f"{found}. {remedy}")
         found_samples = [sample for role, name in ROLES.items() for sample in self._samples(role, name)]
         refuse_leaks(found_samples)
@@ -73,7 +59,7 @@ class Cityscapes:
         """City, sequence and frame (the beginning of the file's name) -> path, of all cities."""
         found: dict[str, Path] = {}
         for path in sorted(folder.glob(f"*/[!.]*{ending}")):
-            check_inside(path, self.config)
+            self.files.require_inside(path)
             key = path.name.removesuffix(ending)
             if key in found:
                 raise DataError(f"{path}: has the same name as {found[key]}; expected it in one city. Remove one.")
@@ -81,6 +67,9 @@ class Cityscapes:
         return found
 
     def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
-        assert sample.image and sample.mask
-        image = read_image(sample.image, self.config)
-        return image, read_mask(sample.mask, sample.image, self.config, self.lookup, None)
+        return self.files.read(sample, self.lookup)
+
+
+def open_dataset(config: Config, key: str = "dataset") -> Cityscapes:
+    """The images and masks of a validated section."""
+    return Cityscapes(config, key)

@@ -1,15 +1,17 @@
 """PASCAL-Context (Mottaghi et al. 2014), 59 classes and background, as mmsegmentation's converter writes its masks."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from fewmask.core.errors import DataError
+from fewmask.core.params import Size
 from fewmask.core.progress import warn
-from fewmask.datasets.base.dataset import IGNORE, PascalContextConfig, Sample
-from fewmask.datasets.base.imagefiles import list_images, read_extent, read_image, read_mask
-from fewmask.datasets.base.lists import find_leaks, named_samples, read_names
-from fewmask.datasets.voc.voc import voc_colour
+from fewmask.datasets.base.classes import lookup_table, voc_colour
+from fewmask.datasets.base.dataset import IGNORE, Fit, PublicConfig, Sample
+from fewmask.datasets.base.imagefiles import ImageFiles
+from fewmask.datasets.base.lists import find_leaks, named_samples
 
 CLASSES = (
     *("background", "aeroplane", "bag", "bed", "bedclothes", "bench", "bicycle", "bird", "boat", "book", "bottle"),
@@ -25,6 +27,14 @@ CONVERTER = "mmsegmentation's tools/dataset_converters/pascal_context.py"
 REMEDY = f"Convert masks of 459 classes to the 60 with {CONVERTER}."
 
 
+class Config(PublicConfig):
+    """PASCAL-Context: VOC2010 with SegmentationClassContext/ and ImageSets/SegmentationContext/; at most 500x500."""
+
+    kind: Literal["pascal_context"]
+    size: Size | None = (505, 505)
+    fit: Fit = "pad"
+
+
 class PascalContext:
     """Masks are PNGs of class ids: 0 is the background, a class like any other; nothing is void but 255.
 
@@ -36,18 +46,16 @@ class PascalContext:
     classes: tuple[str, ...] = CLASSES
     colours: tuple[tuple[int, int, int], ...] = tuple(voc_colour(index) for index in range(len(CLASSES)))
 
-    def __init__(self, config: PascalContextConfig):
-        self.config = config
-        self.root = Path(config.root)
-        self.lookup = np.full(256, -1, np.int16)
-        self.lookup[: len(CLASSES)] = np.arange(len(CLASSES))
-        self.lookup[IGNORE] = IGNORE
+    def __init__(self, config: Config, key: str):
+        self.key, self.root = key, Path(config.root)
+        self.files = ImageFiles(config, key)
+        self.lookup = lookup_table(range(len(CLASSES)))
         self.told = False
 
     def samples(self) -> list[Sample]:
         self._check_layout()
-        folders = {name: list_images(self.root / name, self.config) for name in (IMAGES, MASKS)}
-        train, held_out = (read_names(self.root / name) for name in (TRAIN, VAL))
+        folders = {name: self.files.images_in(self.root / name) for name in (IMAGES, MASKS)}
+        train, held_out = (self.files.names_in(self.root / name) for name in (TRAIN, VAL))
         leaks = find_leaks(self.root / TRAIN, train, held_out)
         return named_samples({"train": train, "validation": held_out}, folders, leaks)
 
@@ -61,18 +69,21 @@ class PascalContext:
         missing = [*folders, *(name for name in (TRAIN, VAL) if not (self.root / name).is_file())]
         if missing:
             found = f"{self.root}: holds no {', '.join(missing)}; expected {IMAGES}, {MASKS}, {TRAIN} and {VAL}"
-            remedy = (
-                f"Set dataset.root to the VOC2010 of VOCtrainval_03-May-2010.tar, and make the rest with {CONVERTER}"
-            )
+            voc = "the VOC2010 of VOCtrainval_03-May-2010.tar"
+            remedy = f"Set {self.key}.root to {voc}, and make the rest with {CONVERTER}"
             raise DataError(f"{found}. {remedy} (docs/datasets.md).")
 
     def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
-        assert sample.image and sample.mask
-        image = read_image(sample.image, self.config)
-        mask = read_mask(sample.mask, sample.image, self.config, self.lookup, None, REMEDY)
-        height, width = read_extent(sample.image, self.config)
+        assert sample.image
+        image, mask = self.files.read(sample, self.lookup, REMEDY)
+        height, width = self.files.read_extent(sample.image)
         if not self.told and (mask[:height, :width] == IGNORE).any():
             self.told = True
             found = f"{sample.mask}: holds 255, read as void; no mask of the 60 classes does as it is converted"
             warn(f"{found}. Where 255 is the background, the ids count 59 classes from 0: make masks with {CONVERTER}.")
         return image, mask
+
+
+def open_dataset(config: Config, key: str = "dataset") -> PascalContext:
+    """The images and masks of a validated section."""
+    return PascalContext(config, key)

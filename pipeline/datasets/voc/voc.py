@@ -1,14 +1,17 @@
 """PASCAL VOC 2012, 20 classes and background, alone or with the masks of SBD that the papers train on."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from fewmask.core.errors import DataError, raise_all
+from fewmask.core.params import Size
 from fewmask.core.progress import warn
-from fewmask.datasets.base.dataset import IGNORE, Sample, VocConfig
-from fewmask.datasets.base.imagefiles import list_images, read_image, read_mask
-from fewmask.datasets.base.lists import Names, find_leaks, named_samples, read_names
+from fewmask.datasets.base.classes import lookup_table, voc_colour
+from fewmask.datasets.base.dataset import Fit, PublicConfig, Sample
+from fewmask.datasets.base.imagefiles import ImageFiles
+from fewmask.datasets.base.lists import Names, find_leaks, named_samples
 
 CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -17,13 +20,16 @@ CLASSES = (
 IMAGES, MASKS, AUGMENTED, LISTS = "JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"
 
 
-def voc_colour(index: int) -> tuple[int, int, int]:
-    """The palette of VOC: the bits of the index, three at a time, from the highest bit of r, g, b down."""
-    rgb = [0, 0, 0]
-    for bit in range(8):
-        for channel in range(3):
-            rgb[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
-    return rgb[0], rgb[1], rgb[2]
+class Config(PublicConfig):
+    """PASCAL VOC 2012: the folder that holds JPEGImages/, SegmentationClass/ and ImageSets/; no image exceeds 500x500.
+
+    ``augmented``: train on the 10582 images with masks in SegmentationClassAug/, not on the 1464 of VOC alone.
+    """
+
+    kind: Literal["voc"]
+    augmented: bool = True
+    size: Size | None = (505, 505)
+    fit: Fit = "pad"
 
 
 class Voc:
@@ -36,19 +42,17 @@ class Voc:
     classes: tuple[str, ...] = CLASSES
     colours: tuple[tuple[int, int, int], ...] = tuple(voc_colour(index) for index in range(len(CLASSES)))
 
-    def __init__(self, config: VocConfig):
-        self.config = config
-        self.root = Path(config.root)
+    def __init__(self, config: Config, key: str):
+        self.config, self.key, self.root = config, key, Path(config.root)
+        self.files = ImageFiles(config, key)
         self.list = self.root / LISTS / ("train_aug.txt" if config.augmented else "train.txt")
-        self.lookup = np.full(256, -1, np.int16)
-        self.lookup[: len(CLASSES)] = np.arange(len(CLASSES))
-        self.lookup[IGNORE] = IGNORE
+        self.lookup = lookup_table(range(len(CLASSES)))
         if config.augmented and (self.root / AUGMENTED).is_dir() and not self.list.is_file():
             warn(f"{self.list}: no such file; every mask of {AUGMENTED} that is not in val.txt is for training")
 
     def samples(self) -> list[Sample]:
-        images, masks = (list_images(self.root / name, self.config) for name in (IMAGES, MASKS))
-        held_out = read_names(self.root / LISTS / "val.txt")
+        images, masks = (self.files.images_in(self.root / name) for name in (IMAGES, MASKS))
+        held_out = self.files.names_in(self.root / LISTS / "val.txt")
         validation = named_samples({"validation": held_out}, {IMAGES: images, MASKS: masks})
         if not self.config.augmented:
             train = self._without(held_out)
@@ -66,18 +70,21 @@ class Voc:
         Raises:
             DataError: some of them are held out.
         """
-        names = read_names(self.list)
+        names = self.files.names_in(self.list)
         raise_all(find_leaks(self.list, names, held_out), DataError)
         return names
 
     def _augmented(self) -> dict[str, Path]:
         folder = self.root / AUGMENTED
         if not folder.is_dir():
-            remedy = "Put them there, or set dataset.augmented: false to train on the 1464 images of VOC"
+            remedy = f"Put them there, or set {self.key}.augmented: false to train on the 1464 images of VOC"
             raise DataError(f"{folder}: no such folder; expected the masks of 10582 training images. {remedy}.")
-        return list_images(folder, self.config)
+        return self.files.images_in(folder)
 
     def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray | None]:
-        assert sample.image and sample.mask
-        image = read_image(sample.image, self.config)
-        return image, read_mask(sample.mask, sample.image, self.config, self.lookup, None)
+        return self.files.read(sample, self.lookup)
+
+
+def open_dataset(config: Config, key: str = "dataset") -> Voc:
+    """The images and masks of a validated section."""
+    return Voc(config, key)

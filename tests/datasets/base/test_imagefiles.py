@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import FilesConfig
-from fewmask.datasets.base.imagefiles import IGNORE, list_images, read_image, read_mask
+from fewmask.datasets.base.dataset import IGNORE, FilesConfig
+from fewmask.datasets.base.imagefiles import ImageFiles
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]
@@ -35,7 +35,7 @@ def refused(config: FilesConfig) -> Callable[[Path], str]:
 
     def message(path: Path) -> str:
         with pytest.raises(DataError) as caught:
-            read_image(path, config)
+            ImageFiles(config).read_image(path)
         assert str(caught.value).startswith(f"{path}: ")
         return str(caught.value)
 
@@ -53,20 +53,20 @@ def encoded(image: np.ndarray, kind: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".PNG"])
 def test_a_lossless_image_is_read_to_the_pixel(config: FilesConfig, save: Save, noise: Make, suffix: str) -> None:
-    assert (read_image(save("a" + suffix, noise()), config) == noise()).all()
+    assert (ImageFiles(config).read_image(save("a" + suffix, noise())) == noise()).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "RGBA", "CMYK"])
 def test_other_modes_become_rgb(config: FilesConfig, save: Save, noise: Make, mode: str) -> None:
     picture = Image.fromarray(noise()).convert(mode)
-    read = read_image(save("a.tif", picture), config)
+    read = ImageFiles(config).read_image(save("a.tif", picture))
     assert read.dtype == np.uint8
     assert (read == np.asarray(picture.convert("RGB"))).all()
 
 
 def test_content_counts_not_the_suffix(config: FilesConfig, save: Save, noise: Make) -> None:
     path = save("a.png", encoded(noise(), "BMP"))
-    assert (read_image(path, config) == noise()).all()
+    assert (ImageFiles(config).read_image(path) == noise()).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
@@ -101,18 +101,37 @@ def test_a_giant_is_refused_by_its_header(
 
 def test_the_limit_of_pixels_is_a_param(config: FilesConfig, save: Save, noise: Make) -> None:
     path = save("a.png", noise())
-    read_image(path, config.model_copy(update={"max_pixels": 12 * 16}))
+    ImageFiles(config.model_copy(update={"max_pixels": 12 * 16})).read_image(path)
     with pytest.raises(DataError, match="16x12 = 192 pixels; expected at most 191"):
-        read_image(path, config.model_copy(update={"max_pixels": 191}))
+        ImageFiles(config.model_copy(update={"max_pixels": 191})).read_image(path)
 
 
 def test_16_bit_is_refused_or_scaled_never_clipped(config: FilesConfig, save: Save) -> None:
     """0 -> 0, 257 -> 1, 65535 -> 255: division by 257, where Pillow's convert would clip to 0, 255, 255."""
     path = save("a.png", np.array([[0, 257, 32896, 65535]], np.uint16))
     with pytest.raises(DataError, match=r"16-bit .* would be clipped .*image_depth: scale"):
-        read_image(path, config)
-    scaled = read_image(path, config.model_copy(update={"image_depth": "scale"}))
+        ImageFiles(config).read_image(path)
+    scaled = ImageFiles(config.model_copy(update={"image_depth": "scale"})).read_image(path)
     assert scaled[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_the_key_to_change_is_that_of_the_files_section(
+    config: FilesConfig, save: Save, noise: Make, ids: Make
+) -> None:
+    """Here a source domain's."""
+    files = ImageFiles(config.model_copy(update={"max_pixels": 200}), "dataset.source")
+    image, mask = save("a.png", noise()), save("m.png", ids())
+    tries = {
+        "max_pixels": lambda: files.read_image(save("large.png", noise(size=(20, 20)))),
+        "image_depth: scale": lambda: files.read_image(save("deep.png", np.zeros((2, 2), np.uint16))),
+        "root": lambda: files.read_image(image.with_name("gone.png")),
+        "colours": lambda: files.read_mask(save("rgb.png", noise()), image, LOOKUP),
+        "classes": lambda: files.read_mask(mask, image, np.full(256, -1, np.int16) + (np.arange(256) == 0)),
+        "allow_symlinks": lambda: files.require_inside(Path("/etc/passwd")),
+    }
+    for key, attempt in tries.items():
+        with pytest.raises(DataError, match=rf"dataset\.source\.{key}"):
+            attempt()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.gif", "GIF"), ("a.png", "PNG"), ("a.tif", "TIFF"), ("a.webp", "WEBP")])
@@ -133,10 +152,10 @@ def test_a_phone_s_photo_is_its_first_frame(config: FilesConfig, save: Save, noi
     alone = save("alone.jpg", noise(), exif=exif)
     with Image.open(path) as image:
         assert (image.format, image.n_frames) == ("MPO", 2)
-    assert (read_image(path, config) == read_image(alone, config)).all()
-    assert read_mask(save("m.png", ids().T), path, config, LOOKUP, None).shape == (16, 12)
+    assert (ImageFiles(config).read_image(path) == ImageFiles(config).read_image(alone)).all()
+    assert ImageFiles(config).read_mask(save("m.png", ids().T), path, LOOKUP).shape == (16, 12)
     with pytest.raises(DataError, match="a MPO mask is lossy"):
-        read_mask(path, alone, config, LOOKUP, None)
+        ImageFiles(config).read_mask(path, alone, LOOKUP)
 
 
 def test_an_image_is_turned_upright(config: FilesConfig, save: Save, noise: Make) -> None:
@@ -144,11 +163,11 @@ def test_an_image_is_turned_upright(config: FilesConfig, save: Save, noise: Make
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save("a.png", noise(), exif=exif)
-    assert (read_image(path, config) == np.rot90(noise(), -1)).all()
+    assert (ImageFiles(config).read_image(path) == np.rot90(noise(), -1)).all()
 
 
 def test_images_come_at_the_working_size(config: FilesConfig, save: Save, noise: Make) -> None:
-    small = read_image(save("a.png", noise()), config.model_copy(update={"size": (6, 8)}))
+    small = ImageFiles(config.model_copy(update={"size": (6, 8)})).read_image(save("a.png", noise()))
     assert small.shape == (6, 8, 3)
     assert abs(small.mean() - noise().mean()) < 3
 
@@ -174,9 +193,9 @@ def test_damage_is_never_anything_but_a_data_error(
                 broken[rng.randrange(min(len(broken), rng.choice([40, 200, 5000])))] ^= 1 << rng.randrange(8)
             path = save("broken", bytes(broken))
             tries = [
-                lambda path=path: read_image(path, config),
-                lambda path=path: read_mask(path, mask, config, LOOKUP, COLOURS),
-                lambda path=path: read_mask(mask, path, config, LOOKUP, None),
+                lambda path=path: ImageFiles(config).read_image(path),
+                lambda path=path: ImageFiles(config).read_mask(path, mask, LOOKUP, COLOURS),
+                lambda path=path: ImageFiles(config).read_mask(mask, path, LOOKUP),
             ]
             for attempt in tries:
                 try:
@@ -196,7 +215,7 @@ def read(config: FilesConfig, save: Save, noise: Make) -> Callable[..., np.ndarr
 
     def run(picture: object, colours: np.ndarray | None = None, name: str = "m.png", **options: object) -> np.ndarray:
         image = save("image.png", noise())
-        return read_mask(save(name, picture, **options), image, config, LOOKUP, colours)
+        return ImageFiles(config).read_mask(save(name, picture, **options), image, LOOKUP, colours)
 
     return run
 
@@ -300,9 +319,9 @@ def test_a_mask_that_was_not_turned_with_its_image_is_told_so(
     exif[0x0112] = orientation
     image = save("image.jpg", noise(), exif=exif)
     with pytest.raises(DataError, match=r"mask is 16x12, its image image\.jpg is 12x16; .*EXIF orientation turns it"):
-        read_mask(save("m.png", ids()), image, config, LOOKUP, None)
-    turned = read_mask(save("m.png", ids().T), image, config, LOOKUP, None)
-    assert turned.shape == read_image(image, config).shape[:2]
+        ImageFiles(config).read_mask(save("m.png", ids()), image, LOOKUP)
+    turned = ImageFiles(config).read_mask(save("m.png", ids().T), image, LOOKUP)
+    assert turned.shape == ImageFiles(config).read_image(image).shape[:2]
 
 
 def test_a_mask_is_resized_without_inventing_ids(config: FilesConfig, save: Save, noise: Make) -> None:
@@ -310,7 +329,7 @@ def test_a_mask_is_resized_without_inventing_ids(config: FilesConfig, save: Save
     mask = np.zeros((12, 16), np.uint8)
     mask[:, 8:] = 2
     small = config.model_copy(update={"size": (7, 9)})
-    found = read_mask(save("m.png", mask), save("image.png", noise()), small, LOOKUP, None)
+    found = ImageFiles(small).read_mask(save("m.png", mask), save("image.png", noise()), LOOKUP)
     assert found.shape == (7, 9)
     assert set(np.unique(found)) == {0, 2}
 
@@ -325,14 +344,14 @@ def test_files_are_listed_by_id_and_others_passed_over(
         save("images/" + name, noise())
     for name in ("notes.txt", ".hidden.png", "Thumbs.db"):
         save("images/" + name, b"")
-    assert list(list_images(tmp_path / "images", config)) == ["C", "a", "b"]
+    assert list(ImageFiles(config).images_in(tmp_path / "images")) == ["C", "a", "b"]
 
 
 def test_one_name_twice_is_refused(config: FilesConfig, save: Save, noise: Make, tmp_path: Path) -> None:
     save("images/a.png", noise())
     save("images/a.jpg", noise())
     with pytest.raises(DataError, match=r"a\.png: has the same name as a\.jpg"):
-        list_images(tmp_path / "images", config)
+        ImageFiles(config).images_in(tmp_path / "images")
 
 
 def test_names_that_differ_in_unicode_form_only_are_one(
@@ -340,15 +359,15 @@ def test_names_that_differ_in_unicode_form_only_are_one(
 ) -> None:
     forms = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
     save(f"images/{forms[1]}.png", noise())
-    assert list(list_images(tmp_path / "images", config)) == [forms[0]]
+    assert list(ImageFiles(config).images_in(tmp_path / "images")) == [forms[0]]
     save(f"images/{forms[0]}.png", noise())
     with pytest.raises(DataError, match="has the same name as"):
-        list_images(tmp_path / "images", config)
+        ImageFiles(config).images_in(tmp_path / "images")
 
 
 def test_a_missing_folder_is_named(config: FilesConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"images: no such folder\. Mend the path"):
-        list_images(tmp_path / "images", config)
+        ImageFiles(config).images_in(tmp_path / "images")
 
 
 @pytest.mark.parametrize("target", ["../outside.png", "/etc/passwd"])
@@ -358,13 +377,13 @@ def test_a_link_out_of_the_root_is_refused_unless_allowed(save: Save, noise: Mak
     inside = FilesConfig(root=str(tmp_path / "root"))
     (tmp_path / "root" / "images" / "link.png").symlink_to(Path("..") / target)
     with pytest.raises(DataError, match=r"link\.png: leads outside the data root .*allow_symlinks: true"):
-        list_images(tmp_path / "root" / "images", inside)
+        ImageFiles(inside).images_in(tmp_path / "root" / "images")
     allowed = inside.model_copy(update={"allow_symlinks": True})
-    assert set(list_images(tmp_path / "root" / "images", allowed)) == {"in", "link"}
+    assert set(ImageFiles(allowed).images_in(tmp_path / "root" / "images")) == {"in", "link"}
 
 
 def test_a_link_within_the_root_is_fine(save: Save, noise: Make, tmp_path: Path) -> None:
     save("root/pool/a.png", noise())
     (tmp_path / "root" / "images").mkdir()
     (tmp_path / "root" / "images" / "a.png").symlink_to("../pool/a.png")
-    assert set(list_images(tmp_path / "root" / "images", FilesConfig(root=str(tmp_path / "root")))) == {"a"}
+    assert set(ImageFiles(FilesConfig(root=str(tmp_path / "root"))).images_in(tmp_path / "root" / "images")) == {"a"}

@@ -9,9 +9,11 @@ import pytest
 
 from fewmask.core.errors import DataError
 from fewmask.core.params import Params
-from fewmask.datasets.base.dataset import DatasetConfig, FolderConfig, Sample, StreetsConfig
-from fewmask.datasets.base.opening import open_source
+from fewmask.datasets.base.dataset import Sample
+from fewmask.datasets.base.opening import open_dataset, read_target
 from fewmask.datasets.base.tags import Tags, read_tags
+from fewmask.datasets.folder import folder
+from fewmask.datasets.streets import streets
 
 CLASSES = ["background", "road", "traffic, light", "Stra\u00dfe"]
 SAMPLES = [
@@ -29,7 +31,7 @@ def read(tmp_path: Path) -> Read:
 
     def make(content: str | bytes, classes: list[str] = CLASSES, samples: list[Sample] = SAMPLES) -> Tags:
         (tmp_path / "tags.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-        config = FolderConfig(kind="folder", root=str(tmp_path), classes=classes, tags="tags.csv")
+        config = folder.Config(kind="folder", root=str(tmp_path), classes=classes, tags="tags.csv")
         return read_tags(config, classes, samples)
 
     return make
@@ -141,7 +143,7 @@ def test_a_list_lies_where_dvc_looks(tmp_path: Path) -> None:
     (root / "link.csv").symlink_to(tmp_path / "tags.csv")
 
     def read(name: str) -> Tags:
-        config = FolderConfig(kind="folder", root=str(root), classes=CLASSES, tags=name)
+        config = folder.Config(kind="folder", root=str(root), classes=CLASSES, tags=name)
         return read_tags(config, CLASSES, SAMPLES)
 
     for name in ("../tags.csv", str(tmp_path / "tags.csv"), "link.csv"):
@@ -157,7 +159,7 @@ def test_a_list_lies_where_dvc_looks(tmp_path: Path) -> None:
 
 def test_masks_say_what_training_images_show() -> None:
     """Background only where it is; of images without a mask, and of those that are held out, nothing."""
-    config = FolderConfig(kind="folder", root="nowhere", classes=CLASSES, tags="masks")
+    config = folder.Config(kind="folder", root="nowhere", classes=CLASSES, tags="masks")
     tags = read_tags(config, CLASSES, SAMPLES)
     mask = np.array([[1, 1, 255], [3, 1, 1]], np.uint8)
     told = {sample.id: tags.of(sample, mask if sample.mask else None) for sample in SAMPLES}
@@ -166,11 +168,11 @@ def test_masks_say_what_training_images_show() -> None:
 
 
 def test_drawn_scenes_all_have_masks() -> None:
-    source = open_source(config := StreetsConfig(kind="streets", size=(24, 32), train=3, tags="masks"))
-    train = [sample for sample in source.samples() if sample.role == "train"]
-    tags = read_tags(config, source.classes, train)
+    dataset = open_dataset(config := streets.Config(kind="streets", size=(24, 32), train=3, tags="masks"))
+    train = [sample for sample in dataset.samples() if sample.role == "train"]
+    tags = read_tags(config, dataset.classes, train)
     assert tags.count(train) == 3
-    mask = source.read(train[0])[1]
+    mask = dataset.read(train[0])[1]
     assert mask is not None
     row = tags.of(train[0], mask)
     assert row is not None
@@ -178,7 +180,7 @@ def test_drawn_scenes_all_have_masks() -> None:
 
 
 def test_without_tags_nothing_is_said(tmp_path: Path) -> None:
-    config = FolderConfig(kind="folder", root=str(tmp_path), classes=CLASSES)
+    config = folder.Config(kind="folder", root=str(tmp_path), classes=CLASSES)
     tags = read_tags(config, CLASSES, SAMPLES)
     assert all(tags.of(sample, np.zeros((2, 2), np.uint8)) is None for sample in SAMPLES)
 
@@ -206,12 +208,12 @@ def test_a_list_disturbs_no_data_set(
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
     path = write_params(f"dataset: {text.replace('}', f', root: {root}, tags: tags.csv}}')}\n")
-    config = Params(path).section("dataset", DatasetConfig)
-    before = open_source(config).samples()
-    (root / "tags.csv").write_text(f"{before[0].id},{open_source(config).classes[1]}\n")
-    after = open_source(config).samples()
+    config = read_target(Params(path))
+    before = open_dataset(config).samples()
+    (root / "tags.csv").write_text(f"{before[0].id},{open_dataset(config).classes[1]}\n")
+    after = open_dataset(config).samples()
     assert after == before
-    assert list(read_tags(config, open_source(config).classes, after).listed) == [before[0].id]
+    assert list(read_tags(config, open_dataset(config).classes, after).listed) == [before[0].id]
     assert capsys.readouterr().err == ""
 
 
