@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from benchmarks.machine import describe
 from benchmarks.timing import Result, interleaved
-from fewmask.learning.views import IGNORE
+from fewmask.core.masks import IGNORE
 from fewmask.methods.three_stage.strong import GEOMETRIC, Hole, Operation, Strong, StrongViews, draw_strong
 from fewmask.nets.base.device import keep_memory
 

@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.consistency.classmix import Views, classmix
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
-from fewmask.learning.views import IGNORE
 from fewmask.nets.base.normalise import Normalise
 
 Probability = Annotated[float, Field(ge=0, le=1)]

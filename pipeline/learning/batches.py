@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewmask.core.masks import IGNORE
 from fewmask.learning.learner import Batch, LabelledData, PixelCounts
 from fewmask.learning.seeding import generator
-from fewmask.learning.views import IGNORE, WeakViews, apply_views, draw_view
+from fewmask.learning.views import WeakViews, apply_views, draw_view
 from fewmask.nets.base.normalise import Normalise
 
 

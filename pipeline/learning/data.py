@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from fewmask.core.errors import ArtefactError, DataError
+from fewmask.core.masks import IGNORE
 from fewmask.core.progress import warn
 from fewmask.learning.batches import Batches, Pool, SourceSteps, Stream
 from fewmask.learning.fit import FitConfig
 from fewmask.nets.base.normalise import Normalise
-from fewmask.stores.hdf5 import IGNORE
 from fewmask.stores.images import Images, require_same_classes
 from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split

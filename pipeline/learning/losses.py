@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewmask.core.masks import IGNORE
 from fewmask.learning.learner import PixelCounts
 
-IGNORE = 255
 EPS = 1e-12
 
 

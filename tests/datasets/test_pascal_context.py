@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE, PascalContextConfig
+from fewmask.core.masks import IGNORE
+from fewmask.datasets.base.dataset import PascalContextConfig
 from fewmask.datasets.base.fitting import PADDING
 from fewmask.datasets.base.opening import open_source
 from fewmask.datasets.base.scan import scan

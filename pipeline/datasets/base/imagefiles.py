@@ -10,7 +10,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fewmask.core.errors import DataError, raise_all
-from fewmask.datasets.base.dataset import IGNORE, FilesConfig, PublicConfig, Sample
+from fewmask.core.masks import IGNORE
+from fewmask.datasets.base.dataset import FilesConfig, PublicConfig, Sample
 from fewmask.datasets.base.fitting import Extent, fit_extent, fit_image, fit_mask
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE, CamVidConfig, Sample
+from fewmask.core.masks import IGNORE
+from fewmask.datasets.base.dataset import CamVidConfig, Sample
 from fewmask.datasets.base.imagefiles import list_images, read_image, read_mask
 
 TABLE = {

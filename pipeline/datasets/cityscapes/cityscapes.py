@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE, CityscapesConfig, Sample
+from fewmask.core.masks import IGNORE
+from fewmask.datasets.base.dataset import CityscapesConfig, Sample
 from fewmask.datasets.base.imagefiles import check_inside, read_image, read_mask, refuse_leaks
 
 TABLE = {  # name: id in the files, colour

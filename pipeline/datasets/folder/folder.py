@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.core.errors import ConfigError, DataError, raise_all
+from fewmask.core.masks import IGNORE
 from fewmask.core.progress import warn
-from fewmask.datasets.base.dataset import IGNORE, FolderConfig, Sample
+from fewmask.datasets.base.dataset import FolderConfig, Sample
 from fewmask.datasets.base.imagefiles import list_images, read_image, read_mask, refuse_leaks
 from fewmask.datasets.voc.voc import voc_colour
 

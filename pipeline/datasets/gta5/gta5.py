@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.core.errors import DataError
+from fewmask.core.masks import IGNORE
 from fewmask.core.progress import say
-from fewmask.datasets.base.dataset import IGNORE, Gta5Config, Sample
+from fewmask.datasets.base.dataset import Gta5Config, Sample
 from fewmask.datasets.base.imagefiles import list_images, read_image, read_mask, same_size
 from fewmask.datasets.cityscapes.cityscapes import TABLE
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.core.errors import DataError
+from fewmask.core.masks import IGNORE
 from fewmask.core.progress import warn
-from fewmask.datasets.base.dataset import IGNORE, PascalContextConfig, Sample
+from fewmask.datasets.base.dataset import PascalContextConfig, Sample
 from fewmask.datasets.base.imagefiles import list_images, read_extent, read_image, read_mask
 from fewmask.datasets.base.lists import find_leaks, named_samples, read_names
 from fewmask.datasets.voc.voc import voc_colour

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.core.errors import DataError, raise_all
+from fewmask.core.masks import IGNORE
 from fewmask.core.progress import warn
-from fewmask.datasets.base.dataset import IGNORE, Sample, VocConfig
+from fewmask.datasets.base.dataset import Sample, VocConfig
 from fewmask.datasets.base.imagefiles import list_images, read_image, read_mask
 from fewmask.datasets.base.lists import Names, find_leaks, named_samples, read_names
 

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.core.errors import ConfigError
+from fewmask.core.masks import IGNORE
 from fewmask.learning.fit import FitConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
-from fewmask.learning.losses import IGNORE, class_weights
+from fewmask.learning.losses import class_weights
 from fewmask.methods.auxiliary.judge import Config as NetworkConfig
 from fewmask.methods.auxiliary.judge import build
 

@@ -26,10 +26,11 @@ from torch.nn import functional as F
 from fewmask.consistency.augment import Augment, Strong, Weak, augment
 from fewmask.consistency.classmix import Views
 from fewmask.consistency.ema import Ema
+from fewmask.core.masks import IGNORE
 from fewmask.learning.batchnorm import Mode
 from fewmask.learning.fit import FitConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
-from fewmask.learning.losses import IGNORE, cross_entropy
+from fewmask.learning.losses import cross_entropy
 from fewmask.learning.views import WeakViews
 from fewmask.methods.contrastive.memory import Memory
 from fewmask.methods.contrastive.pixels import ContrastConfig, Pixels

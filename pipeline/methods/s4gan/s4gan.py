@@ -18,12 +18,12 @@ from typing import Any, Literal, Self
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from fewmask.core.masks import IGNORE
 from fewmask.learning.batchnorm import Mode
 from fewmask.learning.fit import FitConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
-from fewmask.learning.losses import IGNORE, binary_cross_entropy, class_share, class_weights, cross_entropy
+from fewmask.learning.losses import binary_cross_entropy, class_share, class_weights, cross_entropy
 from fewmask.learning.optim import OptimiserConfig
 from fewmask.methods.s4gan.discriminator import Discriminator, DiscriminatorConfig, one_hot
 

@@ -24,6 +24,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
 
 WHITE = 255.0
@@ -92,7 +93,7 @@ class Strong:
         for top, bottom, left, right in self.holes[index]:
             out[top:bottom, left:right] = grey
 
-    def labels(self, maps: Tensor, fill: int = 255) -> Tensor:
+    def labels(self, maps: Tensor, fill: int = IGNORE) -> Tensor:
         """B: integer maps (B, H, W) or (B, K, H, W) -> the same, ``fill`` where the source is outside the image.
 
         A hole hides the image alone: what is under it stays a target. Where nothing moves, ``maps`` itself.

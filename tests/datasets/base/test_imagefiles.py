@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.base.dataset import FilesConfig
-from fewmask.datasets.base.imagefiles import IGNORE, list_images, read_image, read_mask
+from fewmask.datasets.base.imagefiles import list_images, read_image, read_mask
 
 Save = Callable[..., Path]
 Make = Callable[..., np.ndarray]
