@@ -213,7 +213,7 @@ def test_the_last_two_checkpoints_are_kept(tmp_path):
 
 
 class Normed(Learner):
-    """A network with batch norm in its row of blocks and in its head."""
+    """A network with batch norm in its backbone and in its head."""
 
     def __init__(self):
         super().__init__()

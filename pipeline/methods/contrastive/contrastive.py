@@ -97,7 +97,7 @@ class Contrastive(Learner):
     def __init__(self, config: Config, task: Task):
         super().__init__()
         classes, net = len(task.class_names), task.new_network()
-        assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
+        assert isinstance(net, SegNet), "every network that segments images is a SegNet"
         self.config, self.task, self.classes = config, task, classes
         self.student = Pixels(net, classes, config.contrast)
         self.teacher = Ema(self.student, config.batch_norm)

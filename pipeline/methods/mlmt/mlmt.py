@@ -156,7 +156,7 @@ def new_tagger(config: Config, task: Task) -> Tagger:
     classes = len(task.class_names)
     if config.encoder is None:
         net = task.new_network()
-        assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
+        assert isinstance(net, SegNet), "every network that segments images is a SegNet"
         return on_network(net, classes, config.size)
     tagger = on_encoder(config.encoder, classes, config.size)
     tagger.rescale((task.normalise.mean, task.normalise.std), normalisation(config.encoder))

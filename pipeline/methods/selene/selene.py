@@ -114,14 +114,14 @@ class Selene(Learner):
         self.peer = self._new() if config.semi == "co_teaching" else None
         if self.peer is not None and _equal(_net(self.net), _net(self.peer)):
             found = "network.weights: fills the whole network, so that both peers would begin alike"
-            raise ConfigError(f"{found}; expected weights of its row of blocks alone, or null. Change it.")
+            raise ConfigError(f"{found}; expected weights of its backbone alone, or null. Change it.")
         self.teacher = Ema(_net(self.net), config.batch_norm) if config.semi == "mean_teacher" else None
         self.costs = _costs(_net(self.net), config)
         self.register_buffer("weights", torch.ones(len(task.class_names)))
 
     def _new(self) -> nn.Module:
         net = self.task.new_network()
-        assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
+        assert isinstance(net, SegNet), "every network that segments images is a SegNet"
         return Solver(net, len(TABLE)) if self.config.jigsaw else net
 
     def players(self) -> dict[str, nn.Module]:

@@ -310,7 +310,7 @@ def test_peers_that_would_begin_alike_are_refused():
     net = build(NETWORKS["dsnet"], 3)
     task = Task(["a", "b", "c"], {}, lambda: copy.deepcopy(net), Normalise(*IMAGENET))
     config = Config.model_validate({**RAW, "semi": "co_teaching"})
-    with pytest.raises(ConfigError, match="both peers would begin alike; expected weights of its row of blocks alone"):
+    with pytest.raises(ConfigError, match="both peers would begin alike; expected weights of its backbone alone"):
         Selene(config, task)
 
 
