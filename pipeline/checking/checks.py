@@ -16,8 +16,8 @@ from fewmask.core.runtime import Runtime
 from fewmask.datasets.base.dataset import DatasetConfig
 from fewmask.datasets.base.opening import open_source
 from fewmask.learning.batchnorm import require_sense
+from fewmask.learning.config import BeginningConfig, FitConfig, TwoDomainsConfig, UnlabelledConfig
 from fewmask.learning.data import no_source
-from fewmask.learning.fit import FitConfig
 from fewmask.learning.learner import Task
 from fewmask.learning.optim import make_optimiser
 from fewmask.learning.recipe import learner_class, load_start, require_tags
@@ -82,21 +82,23 @@ def _try_learner(params: Params, words: list[str]) -> None:
     require_tags(kind, "--tags" in words)
     config: FitConfig = params.merged(_after(words, "--section"), kind.schema)
     _check_weights(key, network.weights)
-    if config.source and "--source" not in words:
-        raise no_source(config.source, f"{_after(words, '--section')[-1]} is given no --source in dvc.yaml")
-    if config.source and params.raw("dataset.source.kind") == "none":
-        raise no_source(config.source, "dataset.source.kind is none")
+    source = config.source if isinstance(config, TwoDomainsConfig) else 0
+    if source and "--source" not in words:
+        raise no_source(source, f"{_after(words, '--section')[-1]} is given no --source in dvc.yaml")
+    if source and params.raw("dataset.source.kind") == "none":
+        raise no_source(source, "dataset.source.kind is none")
     sizes = [params.raw("dataset").get("size"), params.raw("dataset").get("source", {}).get("size")]
-    if config.source and config.views.crop is None and None not in sizes and sizes[0] != sizes[1]:
+    if source and config.views.crop is None and None not in sizes and sizes[0] != sizes[1]:
         found = f"dataset.source.size: found {sizes[1]}, and {sizes[0]} in dataset.size"
         raise ConfigError(f"{found}; expected the same where views.crop is null. Set one of them.")
-    if config.begin_with == "supervised" and "--start" not in words:
+    begin_with = config.begin_with if isinstance(config, BeginningConfig) else "weights"
+    if begin_with == "supervised" and "--start" not in words:
         load_start(None, [], {})
-    if config.begin_with == "supervised" and key != "network" and not _alike(network, _network(params, "network")):
+    if begin_with == "supervised" and key != "network" and not _alike(network, _network(params, "network")):
         section = _after(words, "--section")[-1]
         found = f"{section}.begin_with: found supervised, and {key} is another than the supervised network's"
         raise ConfigError(f"{found}; expected the same. Write 'begin_with: weights', or make {key} like network.")
-    if "--base" not in words and config.begin_with == "weights":
+    if "--base" not in words and begin_with == "weights":
         require_sense(network, config.batch_norm, key)
     fresh = network.model_copy(update={"weights": None})
     encoder: EncoderConfig | None = getattr(config, "encoder", None)
@@ -171,7 +173,7 @@ def _without_unlabelled(params: Params, graph: Path) -> list[str]:
     for words in (words for words in commands if "--learner" in words):
         keys = _after(words, "--section")
         config: FitConfig = params.merged(keys, learner_class(_after(words, "--learner")[0]).schema)
-        if config.unlabelled and config.unlabelled_pool != "all":
+        if isinstance(config, UnlabelledConfig) and config.unlabelled and config.unlabelled_pool != "all":
             wanting.append(keys[-1])
     if not wanting:
         return []

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from fewmask.core.errors import ArtefactError, ConfigError
 from fewmask.core.stage import Run
 from fewmask.learning.batchnorm import require_sense
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import BeginningConfig, FitConfig
 from fewmask.learning.learner import Learner, Task
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.published import (
@@ -28,6 +28,8 @@ from fewmask.nets.base.published import (
 )
 from fewmask.nets.base.segnet import SegNet
 from fewmask.stores.images import Images
+
+C = TypeVar("C", bound=FitConfig)
 
 
 def learner_class(name: str) -> type[Learner]:
@@ -56,6 +58,18 @@ def require_tags(kind: type[Learner], given: bool) -> None:
         raise ConfigError(f"--tags: missing in dvc.yaml; {kind.__name__} learns which classes images show. Add it.")
     if given and not kind.tagged:
         raise ConfigError(f"--tags: found with {kind.__name__}, which learns from masks alone. Remove it in dvc.yaml.")
+
+
+def require_use(config: FitConfig, keys: type[C], option: str) -> C:
+    """``config``, if it has the keys that go with an option of the stage.
+
+    Raises:
+        ConfigError: the method has no use for the option.
+    """
+    if not isinstance(config, keys):
+        method = type(config).__module__.rpartition(".")[2]
+        raise ConfigError(f"{option}: found with {method}, which has no use for it. Remove it in dvc.yaml.")
+    return config
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,7 @@ class Recipe:
         network = run.section(network_key, module.Config)
         mean, std = module.normalisation(network)
         normalise, plain = Normalise(mean, std, device), network.model_dump(mode="json")
-        if config.begin_with == "supervised":
+        if isinstance(config, BeginningConfig) and config.begin_with == "supervised":
             model = load_start(start, names, plain)
             task = Task(names, plain, lambda: fresh_copy(model.net), normalise)
             return cls(config, task, list(mean), list(std), model.digest)

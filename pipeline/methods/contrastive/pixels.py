@@ -10,8 +10,8 @@ from fewmask.consistency.classmix import Views
 from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
 from fewmask.methods.contrastive.attention import ClassAttention, scores_of
+from fewmask.methods.contrastive.contrast_loss import contrastive_loss
 from fewmask.methods.contrastive.groups import sample
-from fewmask.methods.contrastive.loss import contrastive_loss
 from fewmask.methods.contrastive.memory import Memory
 from fewmask.nets.base.segnet import SegNet
 

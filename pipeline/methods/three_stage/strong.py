@@ -44,7 +44,7 @@ class StrongViews(Section):
     hole: PositiveInt = 32
 
 
-def draw_strong(config: StrongViews, count: int, size: tuple[int, int]) -> "Strong":
+def draw_strong(config: StrongViews, count: int, size: tuple[int, int]) -> "DrawnViews":
     """Draw strong views of ``count`` images of ``size`` (H, W) from torch's global generator, for any device."""
     shape = (count, config.operations)
     kinds, signs = torch.randint(len(NAMES), shape), torch.randint(2, shape) * 2 - 1
@@ -53,7 +53,7 @@ def draw_strong(config: StrongViews, count: int, size: tuple[int, int]) -> "Stro
     rows = torch.stack([kinds * applied, levels], 2).tolist()
     operations = [[(NAMES[kind], level) for kind, level in row if kind > 0] for row in rows]
     holes = [[_hole(centre, config.hole, size) for centre in image] for image in centres.tolist()]
-    return Strong(size, operations, holes)
+    return DrawnViews(size, operations, holes)
 
 
 def _hole(centre: list[int], side: int, size: tuple[int, int]) -> Hole:
@@ -62,7 +62,7 @@ def _hole(centre: list[int], side: int, size: tuple[int, int]) -> Hole:
 
 
 @dataclass(frozen=True)
-class Strong:
+class DrawnViews:
     """A and B: the operations that each image of a batch goes through, in this order, and its holes."""
 
     size: tuple[int, int]
