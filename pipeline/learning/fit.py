@@ -58,24 +58,16 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train ``learner`` in place for ``config.steps`` steps; return the history's rows.
 
-    Batches and torch's random numbers are functions of (seed, step) alone, so a training that is stopped and run again
-    ends, on a CPU with as many threads, in the same bits as one that was not.
-
-    Args:
-        folder: where checkpoints go; one found there is continued.
+    Checkpoints go to ``folder``, and one found there is continued. Batches and torch's random numbers are functions of
+    (seed, step) alone. So a training that is stopped and run again ends, on a CPU with as many threads, in the bits of
+    one that was not.
 
     Raises:
         ConfigError: views or batches are too small for a layer.
         NonFiniteError: a loss or gradient is not finite; the update is not made.
         Stopped: SIGTERM or Ctrl-C arrived; a checkpoint of the last whole step is on disk.
     """
-    learner.train()
-    for module in learner.players().values():
-        set_batch_norm(module, config.batch_norm)
-    optimisers = {
-        player: make_optimiser(module, config.optimiser_of(player)) for player, module in learner.players().items()
-    }
-    history = History(config.steps)
+    optimisers, history = _prepared(learner, config), History(config.steps)
     first = _resume(folder, learner, optimisers, history, name)
     if first == 0:
         learner.begin(batches)  # type: ignore[arg-type]
@@ -94,6 +86,14 @@ def fit(
             if signals.number:
                 raise Stopped(signals.number)
     return history.rows
+
+
+def _prepared(learner: Learner, config: FitConfig) -> dict[str, torch.optim.Optimizer]:
+    """Put the learner into training mode, with its batch norms as the config says; return an optimiser a player."""
+    learner.train()
+    for module in learner.players().values():
+        set_batch_norm(module, config.batch_norm)
+    return {player: make_optimiser(module, config.optimiser_of(player)) for player, module in learner.players().items()}
 
 
 def _one_step(

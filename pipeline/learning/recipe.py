@@ -107,12 +107,7 @@ class Recipe:
         config = run.merged(sections, schema)
         names = images.class_names
         if base is not None:
-            model = load_of_classes(base, names)
-            check_kind(base, model, SegNet, "a segmentation model, such as models/supervised.safetensors")
-            header = model.header
-            normalise = Normalise(tuple(header.mean), tuple(header.std), device)
-            task = Task(names, header.network, lambda: build_from(header.network, len(names)), normalise, model.net)
-            return cls(config, task, header.mean, header.std, model.digest)
+            return cls._on(base, config, names, device)
         raw: dict[str, Any] = run.section(network_key, dict[str, Any])
         module = segmentation_module(str(raw.get("name")), network_key)
         network = run.section(network_key, module.Config)
@@ -125,6 +120,16 @@ class Recipe:
         require_sense(network, config.batch_norm, network_key)
         task = Task(names, plain, lambda: build(network, len(names)), normalise)
         return cls(config, task, list(mean), list(std), None)
+
+    @classmethod
+    def _on(cls, base: Path, config: FitConfig, names: list[str], device: torch.device) -> "Recipe":
+        """The recipe of a learner that builds on a model."""
+        model = load_of_classes(base, names)
+        check_kind(base, model, SegNet, "a segmentation model, such as models/supervised.safetensors")
+        header = model.header
+        normalise = Normalise(tuple(header.mean), tuple(header.std), device)
+        task = Task(names, header.network, lambda: build_from(header.network, len(names)), normalise, model.net)
+        return cls(config, task, header.mean, header.std, model.digest)
 
     def header(self, network: dict[str, Any], images: Images, run: Run, device: torch.device) -> Header:
         """The header of the published model; nothing in it depends on the time, the host or the folder."""

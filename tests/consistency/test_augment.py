@@ -337,12 +337,13 @@ def test_blur_mirrors_the_image_at_its_border() -> None:
 
 
 def test_an_image_smaller_than_the_blur_is_refused() -> None:
-    """Three times 1.5, rounded up, is 5; whether it is drawn or not, as long as it may be."""
+    """Three times 2.5, rounded up, is 8; whether it is drawn or not, as long as it may be."""
+    wide = {"sigma": (0.1, 2.5)}
     for probability in (1.0, 0.01):
-        with pytest.raises(ConfigError, match=r"sigma: found \[0\.1, 1\.5\] .* reaches 5 pixels .* the 4 of a view's"):
-            augment(ALWAYS.model_copy(update={"blur": probability}), *batch(2, (4, 8)), NORMALISE)
-    augment(ALWAYS, *batch(2, (6, 8)), NORMALISE)
-    augment(ALWAYS.model_copy(update={"blur": 0.0}), *batch(2, (4, 8)), NORMALISE)
+        with pytest.raises(ConfigError, match=r"sigma: found \[0\.1, 2\.5\] .* reaches 8 pixels .* the 8 of a view's"):
+            augment(ALWAYS.model_copy(update=wide | {"blur": probability}), *batch(2, (8, 8)), NORMALISE)
+    augment(ALWAYS.model_copy(update=wide | {"blur": 0.0}), *batch(2, (8, 8)), NORMALISE)
+    augment(ALWAYS.model_copy(update={"sigma": (0.1, 2.3)}), *batch(2, (8, 8)), NORMALISE)
 
 
 # ---- draws and devices

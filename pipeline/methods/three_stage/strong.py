@@ -27,8 +27,7 @@ from torch import Tensor
 from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
 
-WHITE = 255.0
-FIXED = 16  # bits behind the point of a place
+WHITE, FIXED = 255.0, 16  # the brightest value; bits behind the point of a place
 
 Operation = tuple[str, int]  # name and level, 1 to 9, negative to mirror a geometric one
 Hole = tuple[int, int, int, int]  # top, bottom, left, right
