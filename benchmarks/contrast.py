@@ -35,9 +35,9 @@ from benchmarks.timing import Result
 from fewmask.learning.learner import Batch, Task
 from fewmask.learning.recipe import build_from
 from fewmask.methods.contrastive.attention import ClassAttention
+from fewmask.methods.contrastive.contrast_loss import contrastive_loss
 from fewmask.methods.contrastive.contrastive import Config, Contrastive
 from fewmask.methods.contrastive.groups import sample
-from fewmask.methods.contrastive.loss import contrastive_loss
 from fewmask.methods.contrastive.memory import Memory
 from fewmask.nets.base.device import keep_memory
 from fewmask.nets.base.normalise import Normalise

@@ -33,13 +33,14 @@ from torch.nn import functional as F
 from benchmarks.machine import describe
 from benchmarks.timing import Result, interleaved
 from fewmask.core.errors import ConfigError
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.streets.scenes import draw
 from fewmask.learning.batches import Batches, Pool
 from fewmask.learning.fit import fit
 from fewmask.learning.learner import Batch, LabelledData, Task
 from fewmask.learning.optim import OptimiserConfig
 from fewmask.learning.recipe import build_from
-from fewmask.learning.views import IGNORE, WeakViews
+from fewmask.learning.views import WeakViews
 from fewmask.methods.supervised.supervised import Config as SupervisedConfig
 from fewmask.methods.supervised.supervised import Supervised
 from fewmask.nets.base.device import keep_memory

@@ -28,8 +28,8 @@ from torch.nn import functional as F
 
 from benchmarks.machine import describe
 from benchmarks.timing import Result, interleaved
-from fewmask.learning.views import IGNORE
-from fewmask.methods.three_stage.strong import GEOMETRIC, Hole, Operation, Strong, StrongViews, draw_strong
+from fewmask.core.masks import IGNORE
+from fewmask.methods.three_stage.strong import GEOMETRIC, DrawnViews, Hole, Operation, StrongViews, draw_strong
 from fewmask.nets.base.device import keep_memory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,7 +121,9 @@ def stacked(arrays: list[np.ndarray]) -> Tensor:
 # ---- the ways to do it
 
 
-def with_index_maps(x: Tensor, maps: Maps, view: Strong, array: Callable[[Picture], np.ndarray]) -> tuple[Tensor, ...]:
+def with_index_maps(
+    x: Tensor, maps: Maps, view: DrawnViews, array: Callable[[Picture], np.ndarray]
+) -> tuple[Tensor, ...]:
     """The released code's pattern; alpha 0 marks the outside. ``array`` makes one of a PIL image."""
     (height, width), images, labels, valid = view.size, [], [], []
     rows, columns = np.indices(view.size, np.int32)
@@ -148,7 +150,7 @@ def listed(image: Picture) -> np.ndarray:
     return np.array(flat)
 
 
-def with_pil(x: Tensor, maps: Maps, view: Strong) -> tuple[Tensor, ...]:
+def with_pil(x: Tensor, maps: Maps, view: DrawnViews) -> tuple[Tensor, ...]:
     """PIL from and to tensors."""
     images, labels, valid = [], [], []
     for index, (operations, holes) in enumerate(zip(view.operations, view.holes, strict=True)):
@@ -161,7 +163,7 @@ def with_pil(x: Tensor, maps: Maps, view: Strong) -> tuple[Tensor, ...]:
     return stacked(images).permute(0, 3, 1, 2), stacked(labels), stacked(valid)
 
 
-def with_pil_alone(images: list[Picture], maps: list[list[Picture]], view: Strong) -> list[Picture]:
+def with_pil_alone(images: list[Picture], maps: list[list[Picture]], view: DrawnViews) -> list[Picture]:
     """PIL images in and out."""
     out = []
     for image, beside, operations, holes in zip(images, maps, view.operations, view.holes, strict=True):
@@ -189,7 +191,7 @@ def data(size: tuple[int, int]) -> tuple[Tensor, Maps]:
     return x.contiguous(memory_format=torch.channels_last), (scores.argmax(1).byte(), valid)
 
 
-def drawn(size: tuple[int, int]) -> list[Strong]:
+def drawn(size: tuple[int, int]) -> list[DrawnViews]:
     """The same draws as ``with_ours`` makes after this seed."""
     torch.manual_seed(1)
     return [draw_strong(StrongViews(), BATCH, size) for _ in range(DRAWS)]

@@ -26,7 +26,7 @@ from fewmask.prediction.fusion import FusionConfig
 from fewmask.prediction.predictor import Predictor
 from fewmask.scoring.dropped import Recorder
 from fewmask.scoring.evaluation import EvaluateConfig, cost, evaluate
-from fewmask.scoring.gates import joined, recorded, rows
+from fewmask.scoring.gates import gates_of_all, recorded, rows
 from fewmask.stores.images import Images
 from fewmask.stores.split import Split
 
@@ -89,7 +89,7 @@ def main() -> None:
         config: EvaluateConfig = run.section("evaluate", EvaluateConfig)
         with recorded(predictor.model.net) as seen:
             scores = evaluate(predictor, images, names, config, run.name)
-        gates = joined(seen)
+        gates = gates_of_all(seen)
         counts = {"labelled_images": len(split.labelled), "seed": run.section("seed", Seed)}
         metrics = {**scores.metrics(), **cost(predictor, config.resolution, gates), **counts}
         tables = {"per_class": scores.per_class(images.class_names), "confusion": scores.pairs(images.class_names)}

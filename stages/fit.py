@@ -14,9 +14,17 @@ import torch
 from fewmask.core.files import rows_csv
 from fewmask.core.params import Params, Seed
 from fewmask.core.stage import run_command, stage
-from fewmask.learning.data import open_batches
+from fewmask.learning.batches import Batches
+from fewmask.learning.config import FitConfig, JoinedConfig, JoinedLabelsConfig, StoredLabelsConfig, TwoDomainsConfig
+from fewmask.learning.data import (
+    TrainingData,
+    joined_batches,
+    labelled_batches,
+    pseudo_labelled_batches,
+    tagged_batches,
+)
 from fewmask.learning.fit import fit
-from fewmask.learning.recipe import Recipe, learner_class, require_tags
+from fewmask.learning.recipe import Recipe, learner_class, require_tags, require_use
 from fewmask.learning.seeding import torch_seed
 from fewmask.nets.base.device import start
 from fewmask.nets.base.published import save_model
@@ -56,6 +64,19 @@ def keys(args: argparse.Namespace) -> tuple[str, ...]:
     return ("seed", *args.section) if args.base else ("seed", args.network, *args.section)
 
 
+def open_batches(args: argparse.Namespace, data: TrainingData, config: FitConfig) -> Batches:
+    """Batches with the pseudo-labels or tags that the arguments ask for."""
+    if args.source:
+        require_use(config, TwoDomainsConfig, "--source")
+    if args.join:
+        return joined_batches(data, require_use(config, JoinedLabelsConfig, "--join"), args.join)
+    if args.labels:
+        return pseudo_labelled_batches(data, require_use(config, StoredLabelsConfig, "--labels"), args.labels)
+    if args.tags:
+        return tagged_batches(data, require_use(config, JoinedConfig, "--tags"))
+    return labelled_batches(data, config)
+
+
 def main() -> None:
     parser = arguments()
     args = parser.parse_args()
@@ -74,10 +95,8 @@ def main() -> None:
         recipe = Recipe.read(run, kind.schema, args.section, args.base, images, args.start, device, args.network)
         torch.manual_seed(torch_seed(seed, "init"))
         learner = kind(recipe.config, recipe.task).to(device).to(memory_format=torch.channels_last)
-        split = Split.load(args.split)
-        normalise = recipe.task.normalise
-        stores = {"join": args.join, "labels": args.labels, "source": source, "tags": args.tags}
-        batches = open_batches(images, split, recipe.config, normalise, seed=seed, **stores, device=device)
+        data = TrainingData(images, Split.load(args.split), recipe.task.normalise, seed, source, device)
+        batches = open_batches(args, data, recipe.config)
         seconds = runtime.checkpoint_seconds
         rows = fit(
             learner, batches, recipe.config, seed=seed, folder=run.scratch, name=run.name, checkpoint_seconds=seconds

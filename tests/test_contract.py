@@ -92,7 +92,7 @@ def make(kind: type[Learner], steps: int = 3) -> Learner:
         {
             "steps": steps,
             "batch": 2,
-            "unlabelled": 2,
+            **({"unlabelled": 2} if "unlabelled" in kind.schema.model_fields else {}),
             "batch_norm": "trained",
             "optimiser": {"name": "adamw", "lr": 0.01},
             **OWN.get(kind, {}),
@@ -120,12 +120,15 @@ class TestEveryLearner:
         learner = make(kind)
         rows = fit(learner, batches, learner.config, seed=0, folder=tmp_path)
         assert [row["step"] for row in rows] == [1, 2, 3]
-        probabilities = learner.eval().predict(batches(0).x_l)
-        if kind is MLMT:  # scores of images
-            assert probabilities.shape == (2, 3)
-            return
-        assert probabilities.shape == (2, 3, 32, 48)
-        torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 32, 48))
+        x, (_, net) = batches(0).x_l, learner.eval().result()
+        if kind is AuxiliaryNetwork:  # of the judged network's probabilities, one confidence a pixel
+            assert net(learner.segmentation(x).softmax(1)).sigmoid().shape == (2, 1, 32, 48)
+        elif kind is MLMT:  # of an image, one score a class
+            assert net(x).sigmoid().shape == (2, 3)
+        else:
+            probabilities = net(x).softmax(1)
+            assert probabilities.shape == (2, 3, 32, 48)
+            torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 32, 48))
 
     def test_training_moves_every_player_and_its_state_round_trips_to_the_bit(self, kind, batches, tmp_path):
         learner, other = make(kind), make(kind)

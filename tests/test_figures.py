@@ -17,9 +17,7 @@ def test_the_graph_is_read_on_two_screens():
 
 
 def test_sentences_are_those_of_the_prose():
-    page = (
-        "# Title\nOne, two. Three\nfour: five.\n\n- entry\n- [linked](page.md) entry\n\n```sh\ncode.\n```\n| a |\n"
-    )
+    page = "# Title\nOne, two. Three\nfour: five.\n\n- entry\n- [linked](page.md) entry\n\n```sh\ncode.\n```\n| a |\n"
     assert sentences(page) == ["One, two.", "Three four:", "five.", "entry", "linked entry"]
 
 

@@ -21,8 +21,8 @@ from fewmask.core.progress import say, warn
 from fewmask.core.runtime import Runtime
 from fewmask.datasets.base.opening import NONE, open_dataset, read_source, read_target
 from fewmask.learning.batchnorm import require_sense
+from fewmask.learning.config import FitConfig
 from fewmask.learning.data import require_one_size, require_source, require_unlabelled
-from fewmask.learning.fit import FitConfig
 from fewmask.learning.learner import Task
 from fewmask.learning.optim import make_optimiser
 from fewmask.learning.recipe import (

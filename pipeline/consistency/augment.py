@@ -16,7 +16,6 @@ Choices, where the authors' code differs from their text or we differ from it:
 """
 
 import math
-from collections.abc import Callable
 from typing import Annotated, Self
 
 import torch
@@ -25,8 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.consistency.classmix import Views, classmix
+from fewmask.consistency.colour import SAME, blur, changed, jitter
+from fewmask.core.errors import ConfigError
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
-from fewmask.learning.views import IGNORE
 from fewmask.nets.base.normalise import Normalise
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -69,7 +70,7 @@ class Augment(Section):
         return self
 
 
-class Weak(Augment):
+class WeakAugment(Augment):
     """The weak set-up of Table 1."""
 
     resize: Probability = 0.5
@@ -82,7 +83,7 @@ class Weak(Augment):
     mix: Probability = 0.2
 
 
-class Strong(Augment):
+class StrongAugment(Augment):
     """The strong set-up of Table 1."""
 
     resize: Probability = 0.8
@@ -95,9 +96,6 @@ class Strong(Augment):
     mix: Probability = 0.8
 
 
-WEAK, STRONG = Weak(), Strong()
-
-
 @torch.no_grad()
 def augment(config: Augment, x: Tensor, labels: Tensor, confidence: Tensor, normalise: Normalise) -> Views:
     """A batch x (B, 3, H, W), as ``normalise`` made it, labels (B, H, W) int64, confidence (B, H, W), 0..1 -> the same.
@@ -107,7 +105,7 @@ def augment(config: Augment, x: Tensor, labels: Tensor, confidence: Tensor, norm
     precision under autocast.
 
     Raises:
-        RuntimeError: H or W is not above the blur's reach, which is three times the largest sigma, rounded up.
+        ConfigError: H or W is not above the blur's reach.
     """
     count = len(x)
     layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
@@ -117,9 +115,19 @@ def augment(config: Augment, x: Tensor, labels: Tensor, confidence: Tensor, norm
     factors = _draw_factors(config, count)
     sigmas = _draw(count, config.blur, config.sigma, otherwise=0.0)
     with torch.autocast(x.device.type, enabled=False):
-        changed = jitter(views.x, factors, normalise)
-        changed = blur(changed, sigmas, math.ceil(3 * config.sigma[1]))
-    return views._replace(x=changed.contiguous(memory_format=layout))
+        blurred = blur(jitter(views.x, factors, normalise), sigmas, _reach(config, x))
+    return views._replace(x=blurred.contiguous(memory_format=layout))
+
+
+def _reach(config: Augment, x: Tensor) -> int:
+    """How many pixels to each side a blur sees: three times the largest sigma, rounded up; less than H and W."""
+    reach, side = math.ceil(3 * config.sigma[1]), min(x.shape[2:])
+    if config.blur and reach >= side:
+        raise ConfigError(
+            f"sigma: found {list(config.sigma)} in weak or strong, a blur that reaches {reach} pixels beyond its own; "
+            f"expected fewer than the {side} of a view's shorter side. Lower it, or raise views.crop or dataset.size."
+        )
+    return reach
 
 
 def _draw(count: int, probability: float, values: tuple[float, float], otherwise: float) -> Tensor:
@@ -133,20 +141,6 @@ def _draw_factors(config: Augment, count: int) -> Tensor:
     coins, share = torch.rand(count, 1), torch.rand(count, 4)
     reach = torch.tensor([config.brightness, config.contrast, config.saturation, config.hue])
     return torch.where(coins < config.jitter, SAME + reach * (2 * share - 1), SAME)
-
-
-def _changed(whole: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """(B, ...) with the images changed that ``chosen`` (B,) bool, on the host, names; itself where it names none.
-
-    ``change`` is given a copy of those, (n, ...), and may write to it.
-    """
-    if not chosen.any():
-        return whole
-    index = chosen.nonzero().flatten().to(whole.device, non_blocking=True)
-    return whole.index_copy(0, index, change(whole.index_select(0, index)))
-
-
-# ---- geometry
 
 
 def zoom(views: Views, scales: Tensor, places: Tensor) -> Views:
@@ -169,9 +163,9 @@ def zoom(views: Views, scales: Tensor, places: Tensor) -> Views:
         return seen.masked_fill_(outside[:, None], 0)
 
     return Views(
-        _changed(views.x, chosen, smooth),
-        _changed(views.labels, chosen, lambda maps: _taken(maps, pixel).masked_fill_(outside, IGNORE)),
-        _changed(views.confidence, chosen, lambda maps: smooth(maps[:, None])[:, 0].clamp_(0, 1)),
+        changed(views.x, chosen, smooth),
+        changed(views.labels, chosen, lambda maps: _taken(maps, pixel).masked_fill_(outside, IGNORE)),
+        changed(views.confidence, chosen, lambda maps: smooth(maps[:, None])[:, 0].clamp_(0, 1)),
     )
 
 
@@ -202,60 +196,4 @@ def _taken(maps: Tensor, pixel: Tensor) -> Tensor:
 
 def mirror(views: Views, flipped: Tensor) -> Views:
     """Left to right and right to left where ``flipped`` (B,) bool, on the host, says so."""
-    return Views(*(_changed(whole, flipped, lambda part: part.flip(-1)) for whole in views))
-
-
-# ---- colour
-
-SAME = torch.tensor([1.0, 1.0, 1.0, 0.0])  # brightness, contrast, saturation, hue
-YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]]).double()
-CHROMA = torch.eye(3).double() - YIQ[0]  # takes the grey from a colour; all three matrices are for column vectors
-QUARTER = YIQ.inverse() @ torch.tensor([[0.0, 0, 0], [0, 0, 1], [0, -1, 0]]).double() @ YIQ  # turns it, no grey left
-
-
-def jitter(x: Tensor, factors: Tensor, normalise: Normalise) -> Tensor:
-    """Colours of x (B, 3, H, W) changed by ``factors`` (B, 4), on the host: brightness, contrast, saturation, hue.
-
-    The first three multiply; the last is in turns. Contrast is about the mean grey of the brightened image.
-    """
-    chosen = (factors != SAME).any(1)
-    span, black = 255 * normalise.scale, normalise.bias  # a colour c of 0..1 is c * span + black
-    matrix, pull = (part.to(x.device, non_blocking=True) for part in _colour_maps(factors[chosen]))
-    grey = YIQ[0].float().to(x.device, non_blocking=True)
-
-    def recolour(planes: Tensor) -> Tensor:
-        pixels = planes.flatten(2)
-        mean = ((pixels.mean(2) - black) / span * grey).sum(1, keepdim=True)
-        linear = span[:, None] * matrix / span
-        shift = black + span * (pull * mean) - (linear * black).sum(2)
-        changed = torch.baddbmm(shift[:, :, None], linear, pixels)
-        return changed.clamp_(black[:, None], (black + span)[:, None]).view_as(planes)
-
-    return _changed(x, chosen, recolour)
-
-
-def _colour_maps(factors: Tensor) -> tuple[Tensor, Tensor]:
-    """What becomes of a colour of 0..1: the matrix (n, 3, 3) it is multiplied by, the share (n, 1) of the image's mean
-    grey that is added."""
-    brightness, contrast, saturation, hue = factors.double().T[..., None, None]
-    turn = 2 * math.pi * hue
-    matrix = YIQ[0] + saturation * (turn.cos() * CHROMA + turn.sin() * QUARTER)
-    return (brightness * contrast * matrix).float(), (brightness * (1 - contrast))[:, 0].float()
-
-
-def blur(x: Tensor, sigmas: Tensor, reach: int) -> Tensor:
-    """Gaussian blur of x (B, 3, H, W) by ``sigmas`` (B,) pixels, on the host; 0 leaves an image alone.
-
-    ``reach`` pixels to each side are seen, less than H and W: with three sigmas less than 0.3 % of the weight is cut
-    (0.02 % for 1.5 and 5) and spread over the rest. The image is mirrored at its border.
-    """
-    chosen = sigmas > 0
-    distance = torch.arange(-reach, reach + 1) / sigmas[chosen, None]
-    weights = (-(distance**2) / 2).softmax(1).repeat_interleave(3, 0).to(x.device, non_blocking=True)
-
-    def smooth(planes: Tensor) -> Tensor:
-        padded = F.pad(planes, (reach,) * 4, mode="reflect").flatten(0, 1)[None]
-        along = F.conv2d(padded, weights[:, None, None], groups=len(weights))
-        return F.conv2d(along, weights[:, None, :, None], groups=len(weights)).view_as(planes)
-
-    return _changed(x, chosen, smooth)
+    return Views(*(changed(whole, flipped, lambda part: part.flip(-1)) for whole in views))

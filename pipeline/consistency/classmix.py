@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fewmask.learning.views import IGNORE
+from fewmask.core.masks import IGNORE
 
 CODES = 256  # 0 to 254 are classes, 255 is IGNORE
 

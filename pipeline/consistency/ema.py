@@ -1,15 +1,17 @@
 """The mean teacher: a network whose weights are an exponential moving average of a student's."""
 
 import copy
-from typing import Any, Self
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fewmask.learning.batchnorm import BATCH_NORMS, Mode, set_batch_norm
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class Ema(nn.Module):
+
+class Ema(nn.Module, Generic[Network]):
     """A copy of ``student`` that follows it: theta' <- decay theta' + (1 - decay) theta (Tarvainen & Valpola 2017).
 
     The copy has no gradients and stays in evaluation mode, whatever the learner's mode. Its batch norms are the
@@ -18,9 +20,9 @@ class Ema(nn.Module):
     at prediction.
     """
 
-    def __init__(self, student: nn.Module, batch_norm: Mode = "trained"):
+    def __init__(self, student: Network, batch_norm: Mode = "trained"):
         super().__init__()
-        self.net = copy.deepcopy(student).requires_grad_(False)
+        self.net: Network = copy.deepcopy(student).requires_grad_(False)
         self.batch_norm: Mode = batch_norm
         self.train(False)
 
@@ -33,9 +35,13 @@ class Ema(nn.Module):
         return self
 
     @torch.no_grad()
-    def update(self, student: nn.Module, decay: float) -> None:
+    def update(self, student: Network, decay: float) -> None:
         """Call once after every optimiser step; one fused operation, however many parameters there are."""
         torch._foreach_lerp_(list(self.net.parameters()), list(student.parameters()), 1 - decay)
+
+    def published(self, which: Literal["student", "teacher"], student: Network) -> Network:
+        """The network that a method publishes: this average, or the student."""
+        return self.net if which == "teacher" else student
 
     def forward(self, x: Tensor) -> Any:
         """What the averaged network says, without gradients."""

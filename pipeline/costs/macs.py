@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewmask.nets.base.segnet import resting
+from fewmask.nets.base.segnet import inference_mode_of
 
 ELEMENTWISE = {  # operations on each number, which the authors of dynamic routing count, too
     torch.ops.aten._native_batch_norm_legit_no_training: 2,
@@ -40,7 +40,10 @@ def macs(net: nn.Module, size: tuple[int, int], *, elementwise: bool = False) ->
     state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     nowhere = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
     mapping: dict[Any, Any] = {operation: _each(2 * times) for operation, times in ELEMENTWISE.items()}
-    with resting(net), FlopCounterMode(display=False, custom_mapping=mapping if elementwise else None) as counter:
+    with (
+        inference_mode_of(net),
+        FlopCounterMode(display=False, custom_mapping=mapping if elementwise else None) as counter,
+    ):
         torch.func.functional_call(net, nowhere, (torch.zeros(1, 3, *size, device="meta"),))
     top = type(net).__name__
     counts = {name: sum(each.values()) / 2 for name, each in counter.get_flop_counts().items()}

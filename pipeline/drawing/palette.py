@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-IGNORE = 255
+from fewmask.core.masks import IGNORE
+
 EXAMPLES = 6
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewmask.learning.learner import Batch, LabelledData, PixelCounts
+from fewmask.core.masks import IGNORE
+from fewmask.learning.class_weights import count_pixels
+from fewmask.learning.learner import Batch, LabelledData
 from fewmask.learning.seeding import generator
-from fewmask.learning.views import IGNORE, WeakViews, apply_views, draw_view
+from fewmask.learning.views import WeakViews, apply_views, draw_view
 from fewmask.nets.base.normalise import Normalise
 
 
@@ -139,11 +141,3 @@ class Batches(LabelledData):
         for first in range(0, self.labelled_images, size):
             part = slice(first, min(first + size, self.labelled_images))
             yield self.normalise(pool.images[part].to(self.device)), pool.masks[part].to(self.device).long()
-
-
-def count_pixels(masks: np.ndarray, classes: int) -> PixelCounts:
-    """Pixel counts of masks (N, H, W) uint8, void included in the totals."""
-    rows = np.array([np.bincount(mask.ravel(), minlength=IGNORE + 1)[:classes] for mask in masks], np.int64)
-    rows = rows.reshape(-1, classes)
-    pixels = int(np.prod(masks.shape[1:]))
-    return PixelCounts(rows.sum(0), pixels * len(masks), (rows > 0).sum(0) * pixels)

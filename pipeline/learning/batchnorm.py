@@ -21,7 +21,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 def set_batch_norm(net: nn.Module, mode: Mode) -> None:
     """``trained``: no change. ``statistics``: affine parameters fixed. ``frozen``: these, and evaluation mode.
 
-    Of a segmentation network only the row of blocks is meant, which is what weights were loaded into; its head is new.
+    Of a segmentation network only the backbone is meant, which is what weights were loaded into; its head is new.
     ``net.train()`` ends the evaluation mode; call this again after it.
     """
     if mode == "trained":

@@ -1,6 +1,7 @@
-"""From stores to batches: who is labelled, with which masks, and who is not."""
+"""From stores to batches: who is labelled, with which masks, and who is not. One builder for each kind of batch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,14 +9,36 @@ import numpy as np
 import torch
 
 from fewmask.core.errors import ArtefactError, DataError
+from fewmask.core.masks import IGNORE
 from fewmask.core.progress import warn
 from fewmask.learning.batches import Batches, Pool, SourceSteps, Stream
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import (
+    FitConfig,
+    JoinedConfig,
+    JoinedLabelsConfig,
+    StoredLabelsConfig,
+    TwoDomainsConfig,
+    UnlabelledConfig,
+)
 from fewmask.nets.base.normalise import Normalise
-from fewmask.stores.hdf5 import IGNORE
 from fewmask.stores.images import Images, require_same_classes
 from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What every builder takes: images, who of them is labelled, and the images of a source domain, if there is one.
+
+    A true mask is read for labelled images only, and for those of the source domain, if a share of the steps is its.
+    """
+
+    images: Images
+    split: Split
+    normalise: Normalise
+    seed: int
+    source: Images | None = None
+    device: torch.device | str = "cpu"
 
 
 class Masked(NamedTuple):
@@ -26,62 +49,59 @@ class Masked(NamedTuple):
     tags: np.ndarray | None = None
 
 
-def open_batches(  # noqa: PLR0913
-    images: Images,
-    split: Split,
-    config: FitConfig,
-    normalise: Normalise,
-    *,
-    seed: int,
-    join: Path | None = None,
-    labels: Path | None = None,
-    source: Images | None = None,
-    tags: bool = False,
-    device: torch.device | str = "cpu",
-) -> Batches:
-    """Batches of a split.
-
-    A true mask is read for labelled images only, and for those of the source domain, if a share of the steps is its.
-
-    Args:
-        join: a label store whose images count as labelled, with pseudo-labels for masks. Images without a single label
-            are left out, so that a filter that keeps nothing gives exactly the supervised training.
-        labels: a label store that gives every training image a pseudo-label beside its mask, if it has one.
-        source: the images of the source domain, not read where ``config.source`` is 0.
-        tags: batches say which classes each labelled image shows, and unlabelled images that have tags count as
-            labelled, too, with void masks. Left out are those whose true mask is void all over: nobody said what they
-            show. Not together with the three above, of whose images nobody says it.
+def labelled_batches(data: TrainingData, config: FitConfig) -> Batches:
+    """Batches of the labelled images with their masks, and of unlabelled ones.
 
     Raises:
-        DataError: no labelled pixel at all, unlabelled images or a source domain are wanted and there are none, or the
-            source domain has other classes or, without views.crop, another size.
-        ArtefactError: a store that lacks training images, or is of another class list, size or split, or damaged.
+        DataError: no labelled pixel at all; no unlabelled image or no source domain, where the config wants one; or a
+            source domain of other classes or, without views.crop, of another size.
     """
-    assert not tags or not (join or labels or source)
-    true = Masked(list(split.labelled), _true_masks(images, split.labelled))
-    require_unlabelled({"this training": config}, split)
-    void = (true.masks == IGNORE).all(0) if config.fixed_void else np.zeros(images.size, bool)
-    beside = _pseudo_labels(labels, true.names, split, images, void) if labels else None
-    joined = Masked([], true.masks[:0])
-    if tags:
-        true, joined = _shown(_informative(true), images), _tagged(images, split)
-    if join:
-        joined = _informative(Masked(split.unlabelled, _pseudo_labels(join, split.unlabelled, split, images, void)))
-    batches = Batches(
-        _streams(images, true, joined, beside, config, seed),
-        len(true.names),
-        (_unlabelled(images, split, config, labels, void, seed), config.unlabelled),
-        config.views,
-        normalise,
-        len(images.class_names),
-        device,
-        _source_steps(source, images, config, seed) if config.source else None,
-    )
-    for number in np.flatnonzero(batches.counts.per_class == 0).tolist():
-        elsewhere = batches.source and any(mask.eq(number).any() for mask in batches.source.stream[0].masks)
-        learned = "it is learned from the source domain alone" if elsewhere else "it cannot be learned"
-        warn(f"class '{images.class_names[number]}' is in no labelled image; {learned}")
-    return batches
+    true = _labelled(data, config)
+    return _assembled(data, config, true, [_stream(data, config, true)], _unlabelled(data, config))
+
+
+def joined_batches(data: TrainingData, config: JoinedLabelsConfig, store: Path) -> Batches:
+    """The same, where unlabelled images count as labelled, with the pseudo-labels of a store for masks.
+
+    Images without a single label are left out: a filter that keeps nothing gives exactly the supervised training.
+
+    Raises:
+        DataError: as ``labelled_batches``.
+        ArtefactError: a store that lacks images, or is of another class list, size or split, or damaged.
+    """
+    true, names = _labelled(data, config), data.split.unlabelled
+    joined = _informative(Masked(names, _pseudo_labels(data, store, names, _void(data, config, true))))
+    return _assembled(data, config, true, _joined_streams(data, config, true, joined), _unlabelled(data, config))
+
+
+def pseudo_labelled_batches(data: TrainingData, config: StoredLabelsConfig, store: Path) -> Batches:
+    """The same, where every image has a pseudo-label of a store beside its mask, if it has one.
+
+    Raises:
+        DataError, ArtefactError: as ``joined_batches``.
+    """
+    true, names = _labelled(data, config), _names_of_unlabelled(data.split, config)
+    void = _void(data, config, true)
+    beside = _pseudo_labels(data, store, true.names, void)
+    labels = _pseudo_labels(data, store, names, void)
+    if names and (labels == IGNORE).all():
+        warn(f"{store}: labels no pixel of the training images; nothing is learned from it")
+    unlabelled = _pool(data.images, Masked(names, labels), data.seed, "unlabelled")
+    return _assembled(data, config, true, [_stream(data, config, true, beside)], unlabelled)
+
+
+def tagged_batches(data: TrainingData, config: JoinedConfig) -> Batches:
+    """The same, where batches say which classes each labelled image shows.
+
+    Unlabelled images that have tags count as labelled, too, with void masks. Left out are images whose true mask is
+    void all over: nobody said what they show.
+
+    Raises:
+        DataError: as ``labelled_batches``.
+    """
+    true = _shown(_informative(_labelled(data, config)), data.images)
+    joined = _tagged(data.images, data.split)
+    return _assembled(data, config, true, _joined_streams(data, config, true, joined), _unlabelled(data, config))
 
 
 def require_unlabelled(trainings: Mapping[str, FitConfig], split: Split) -> None:
@@ -90,7 +110,8 @@ def require_unlabelled(trainings: Mapping[str, FitConfig], split: Split) -> None
     Raises:
         DataError: with the names.
     """
-    wanting = [name for name, config in trainings.items() if config.unlabelled and config.unlabelled_pool != "all"]
+    learning = {name: config for name, config in trainings.items() if isinstance(config, UnlabelledConfig)}
+    wanting = [name for name, config in learning.items() if config.unlabelled and config.unlabelled_pool != "all"]
     if wanting and not split.unlabelled:
         found = f"split: no unlabelled image; expected some for {', '.join(wanting)}"
         remedy = "Add images, label fewer, set unlabelled_pool: all, or run 'dvc repro evaluate@supervised' alone."
@@ -103,7 +124,7 @@ def require_source(config: FitConfig, given: bool, found: str) -> None:
     Raises:
         DataError: with the share of the steps that has nothing to learn from.
     """
-    if config.source and not given:
+    if isinstance(config, TwoDomainsConfig) and config.source and not given:
         expected = "expected a labelled data set in dataset.source. Name one there, or set source: 0."
         raise DataError(f"source: {config.source} of the steps, but {found}; {expected}")
 
@@ -114,40 +135,97 @@ def require_one_size(config: FitConfig, source: Sequence[int], target: Sequence[
     Raises:
         DataError: ``where`` the source domain's images are from, and both sizes.
     """
-    if config.source and config.views.crop is None and tuple(source) != tuple(target):
+    mixed = isinstance(config, TwoDomainsConfig) and config.source and config.views.crop is None
+    if mixed and tuple(source) != tuple(target):
         expected = f"expected the target's {list(target)}, as there is no views.crop"
         raise DataError(f"{where}: images of {list(source)}; {expected}. Set views.crop, or dataset.source.size.")
 
 
-def _source_steps(source: Images | None, images: Images, config: FitConfig, seed: int) -> SourceSteps:
+def _assembled(
+    data: TrainingData, config: FitConfig, true: Masked, streams: Sequence[Stream], unlabelled: Pool
+) -> Batches:
+    """Batches of these streams, with the source domain's steps; classes that no labelled image shows are warned of."""
+    names, source = data.images.class_names, _source_steps(data, config)
+    stream = unlabelled, config.unlabelled if isinstance(config, UnlabelledConfig) else 0
+    count = len(true.names)
+    batches = Batches(streams, count, stream, config.views, data.normalise, len(names), data.device, source)
+    for number in np.flatnonzero(batches.counts.per_class == 0).tolist():
+        elsewhere = source and any(mask.eq(number).any() for mask in source.stream[0].masks)
+        learned = "it is learned from the source domain alone" if elsewhere else "it cannot be learned"
+        warn(f"class '{names[number]}' is in no labelled image; {learned}")
+    return batches
+
+
+def _labelled(data: TrainingData, config: FitConfig) -> Masked:
+    """The labelled images; unlabelled ones that are wanted must be there."""
+    true = Masked(list(data.split.labelled), _true_masks(data.images, data.split.labelled))
+    require_unlabelled({"this training": config}, data.split)
+    return true
+
+
+def _names_of_unlabelled(split: Split, config: FitConfig) -> list[str]:
+    """Who x_u are: U, or L and U together; nobody where nothing learns from them."""
+    if not isinstance(config, UnlabelledConfig) or not config.unlabelled:
+        return []
+    return [*split.labelled, *split.unlabelled] if config.unlabelled_pool == "all" else list(split.unlabelled)
+
+
+def _unlabelled(data: TrainingData, config: FitConfig) -> Pool:
+    """The images of x_u with void masks: their true ones are never read."""
+    names = _names_of_unlabelled(data.split, config)
+    void = np.full((len(names), *data.images.size), IGNORE, np.uint8)
+    return _pool(data.images, Masked(names, void), data.seed, "unlabelled")
+
+
+def _stream(data: TrainingData, config: FitConfig, masked: Masked, beside: np.ndarray | None = None) -> Stream:
+    """One shuffled set, from which all labelled images of a batch are drawn."""
+    return _pool(data.images, masked, data.seed, "labelled", beside), config.batch
+
+
+def _joined_streams(data: TrainingData, config: JoinedConfig, true: Masked, joined: Masked) -> list[Stream]:
+    """One shuffled set of true and joined images, or, where params ask for it, a fixed number of each."""
+    if config.pseudo is None or not joined.names:
+        tags = None if true.tags is None or joined.tags is None else np.concatenate([true.tags, joined.tags])
+        both = Masked(true.names + joined.names, np.concatenate([true.masks, joined.masks]), tags)
+        return [_stream(data, config, both)]
+    labelled, more = (
+        _pool(data.images, masked, data.seed, title) for masked, title in ((true, "labelled"), (joined, "joined"))
+    )
+    return [(labelled, config.batch - config.pseudo), (more, config.pseudo)]
+
+
+def _source_steps(data: TrainingData, config: FitConfig) -> SourceSteps | None:
+    """The source domain's share of the steps; it is not read where there is none."""
+    if not isinstance(config, TwoDomainsConfig) or not config.source:
+        return None
+    source, images = data.source, data.images
     require_source(config, source is not None, "the stage is given no --source")
     assert source is not None
     require_source(config, bool(source.ids), f"{source.path} holds no image")
     require_same_classes(source.class_names, images.class_names)
     require_one_size(config, source.size, images.size, str(source.path))
-    pool = _pool(source, Masked(source.ids, _true_masks(source, source.ids)), seed, "source")
+    pool = _pool(source, Masked(source.ids, _true_masks(source, source.ids)), data.seed, "source")
     return SourceSteps((pool, config.batch), config.source, round(config.source_until * config.steps))
+
+
+def _pool(images: Images, masked: Masked, seed: int, title: str, beside: np.ndarray | None = None) -> Pool:
+    extents = [images.extent(name) for name in masked.names]
+    return Pool(images.stack(masked.names), masked.masks, seed, title, beside, extents, masked.tags)
 
 
 def _true_masks(images: Images, names: Sequence[str]) -> np.ndarray:
     masks = images.stack(names, "mask")
     if not (masks < len(images.class_names)).any():
         raise DataError(
-            f"{images.path}: the {len(names)} labelled images have no labelled pixel; expected some. Mend the masks."
+            f"{images.path}: the {len(names)} labelled images have no labelled pixel; expected some. Correct the masks."
         )
     return masks
 
 
-def _streams(
-    images: Images, true: Masked, joined: Masked, beside: np.ndarray | None, config: FitConfig, seed: int
-) -> list[Stream]:
-    """One shuffled set of true and joined images, or, where params ask for it, a fixed number of each."""
-    if config.pseudo is None or not joined.names:
-        tags = None if true.tags is None or joined.tags is None else np.concatenate([true.tags, joined.tags])
-        both = Masked(true.names + joined.names, np.concatenate([true.masks, joined.masks]), tags)
-        return [(_pool(images, both, seed, "labelled", beside), config.batch)]
-    labelled, more = _pool(images, true, seed, "labelled", beside), _pool(images, joined, seed, "joined")
-    return [(labelled, config.batch - config.pseudo), (more, config.pseudo)]
+def _informative(masked: Masked) -> Masked:
+    """Those images whose mask labels something."""
+    kept = (masked.masks != IGNORE).any((1, 2))
+    return Masked([name for name, keep in zip(masked.names, kept, strict=True) if keep], masked.masks[kept])
 
 
 def _shown(masked: Masked, images: Images) -> Masked:
@@ -163,32 +241,17 @@ def _tagged(images: Images, split: Split) -> Masked:
     return Masked(names, np.full((len(names), *images.size), IGNORE, np.uint8), tags)
 
 
-def _unlabelled(
-    images: Images, split: Split, config: FitConfig, labels: Path | None, void: np.ndarray, seed: int
-) -> Pool:
-    """The images of x_u, U or L and U together, with pseudo-labels or void; their true masks are never read."""
-    everyone = [*split.labelled, *split.unlabelled] if config.unlabelled_pool == "all" else list(split.unlabelled)
-    names = everyone if config.unlabelled else []
-    if labels:
-        maps = _pseudo_labels(labels, names, split, images, void)
-        if names and (maps == IGNORE).all():
-            warn(f"{labels}: labels no pixel of the training images; nothing is learned from it")
-    else:
-        maps = np.full((len(names), *images.size), IGNORE, np.uint8)
-    return _pool(images, Masked(names, maps), seed, "unlabelled")
+def _void(data: TrainingData, config: StoredLabelsConfig, true: Masked) -> np.ndarray:
+    """Where pseudo-labels are void, whatever a store says: (H, W) bool."""
+    return (true.masks == IGNORE).all(0) if config.fixed_void else np.zeros(data.images.size, bool)
 
 
-def _pool(images: Images, masked: Masked, seed: int, title: str, beside: np.ndarray | None = None) -> Pool:
-    extents = [images.extent(name) for name in masked.names]
-    return Pool(images.stack(masked.names), masked.masks, seed, title, beside, extents, masked.tags)
-
-
-def _pseudo_labels(path: Path, names: list[str], split: Split, images: Images, void: np.ndarray) -> np.ndarray:
+def _pseudo_labels(data: TrainingData, path: Path, names: list[str], void: np.ndarray) -> np.ndarray:
     """The labels (n, H, W) uint8 that a store gives to ``names``, 255 where ``void`` (H, W) says so."""
     with Labels(path) as store:
-        store.require(names, images, split.digest)
+        store.require(names, data.images, data.split.digest)
         stack = [np.where(void, np.uint8(IGNORE), _known(store, name)) for name in names]
-    return np.stack(stack) if stack else np.zeros((0, *images.size), np.uint8)
+    return np.stack(stack) if stack else np.zeros((0, *data.images.size), np.uint8)
 
 
 def _known(store: Labels, name: str) -> np.ndarray:
@@ -201,9 +264,3 @@ def _known(store: Labels, name: str) -> np.ndarray:
             f"{IGNORE}. Run 'dvc repro' to make it again."
         )
     return label
-
-
-def _informative(masked: Masked) -> Masked:
-    """Those images whose mask labels something."""
-    kept = (masked.masks != IGNORE).any((1, 2))
-    return Masked([name for name, keep in zip(masked.names, kept, strict=True) if keep], masked.masks[kept])

@@ -1,58 +1,29 @@
 """The one training loop: every method of this project is trained by ``fit`` and by nothing else."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, Self
+from typing import Any
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import nn
 
-from fewmask.core.errors import ConfigError, NonFiniteError
-from fewmask.core.params import Section
+from fewmask.core.errors import NonFiniteError
 from fewmask.core.progress import Progress, say
 from fewmask.core.stage import Signals, Stopped
 from fewmask.learning import checkpoint
 from fewmask.learning.batches import Batches
-from fewmask.learning.batchnorm import Mode, set_batch_norm
+from fewmask.learning.batchnorm import set_batch_norm
+from fewmask.learning.config import FitConfig
 from fewmask.learning.learner import Batch, Learner, Update
-from fewmask.learning.optim import OptimiserConfig, make_optimiser, set_rate
+from fewmask.learning.optim import make_optimiser, set_rate
 from fewmask.learning.seeding import torch_seed
-from fewmask.learning.views import WeakViews
+from fewmask.learning.sizes import sizes_checked
 
 ROWS = 100  # of a history file: means over equal parts of the training
-
-
-class FitConfig(Section):
-    """What every training has in params.yaml; a method's own section extends it."""
-
-    steps: PositiveInt
-    batch: PositiveInt  # labelled images a step
-    unlabelled: NonNegativeInt = 0  # unlabelled images a step
-    unlabelled_pool: Literal["unlabelled", "all"] = "unlabelled"  # who they are: U, or L and U together
-    fixed_void: bool = False  # pseudo-labels are void where every labelled mask is: under the camera's own car
-    pseudo: NonNegativeInt | None = None  # of `batch`, how many are joined images; null: one shuffled set
-    begin_with: Literal["weights", "supervised"] = "weights"  # network.weights, or those of the supervised network
-    source: float = Field(default=0, ge=0, lt=1)  # share of the steps whose labelled images are the source domain's
-    source_until: float = Field(default=1, ge=0, le=1)  # share of the training after which all are the target's
-    optimiser: OptimiserConfig
-    views: WeakViews = WeakViews()
-    batch_norm: Mode = "trained"  # or statistics: fixed affine parameters; or frozen: these and the statistics
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where CUDA has it, else float32
-
-    def optimiser_of(self, player: str) -> OptimiserConfig:
-        """Each player has an optimiser of its own; where params have one section, all are made alike."""
-        return self.optimiser
-
-    @model_validator(mode="after")
-    def _leaves_true_labels(self) -> Self:
-        if self.pseudo is not None and self.pseudo >= self.batch:
-            raise ValueError(f"pseudo {self.pseudo} is not below batch {self.batch}; leave room for true labels")
-        return self
 
 
 @dataclass
@@ -87,23 +58,16 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train ``learner`` in place for ``config.steps`` steps; return the history's rows.
 
-    Batches and torch's random numbers are functions of (seed, step) alone, so a training that is stopped and run again
-    ends, on a CPU with as many threads, in the same bits as one that was not.
-
-    Args:
-        folder: where checkpoints go; one found there is continued.
+    Checkpoints go to ``folder``, and one found there is continued. Batches and torch's random numbers are functions of
+    (seed, step) alone. So a training that is stopped and run again ends, on a CPU with as many threads, in the bits of
+    one that was not.
 
     Raises:
+        ConfigError: views or batches are too small for a layer.
         NonFiniteError: a loss or gradient is not finite; the update is not made.
         Stopped: SIGTERM or Ctrl-C arrived; a checkpoint of the last whole step is on disk.
     """
-    learner.train()
-    for module in learner.players().values():
-        set_batch_norm(module, config.batch_norm)
-    optimisers = {
-        player: make_optimiser(module, config.optimiser_of(player)) for player, module in learner.players().items()
-    }
-    history = History(config.steps)
+    optimisers, history = _prepared(learner, config), History(config.steps)
     first = _resume(folder, learner, optimisers, history, name)
     if first == 0:
         learner.begin(batches)  # type: ignore[arg-type]
@@ -112,7 +76,8 @@ def fit(
         for step in range(first, config.steps):
             torch.manual_seed(torch_seed(seed, "step", step))
             t = step / config.steps
-            terms = _one_step(learner, batches(step), t, optimisers, config, step)
+            with sizes_checked(learner) if step == first else nullcontext():  # every batch has the same size
+                terms = _one_step(learner, batches(step), t, optimisers, config, step)
             history.add(step + 1, config.optimiser.rate(t), terms)
             progress.show(step + 1, "  ".join(f"{key} {value:.3f}" for key, value in terms.items()))
             if signals.number or monotonic() - saved > checkpoint_seconds:
@@ -121,6 +86,14 @@ def fit(
             if signals.number:
                 raise Stopped(signals.number)
     return history.rows
+
+
+def _prepared(learner: Learner, config: FitConfig) -> dict[str, torch.optim.Optimizer]:
+    """Put the learner into training mode, with its batch norms as the config says; return an optimiser a player."""
+    learner.train()
+    for module in learner.players().values():
+        set_batch_norm(module, config.batch_norm)
+    return {player: make_optimiser(module, config.optimiser_of(player)) for player, module in learner.players().items()}
 
 
 def _one_step(
@@ -135,7 +108,7 @@ def _one_step(
     updates = learner.step(batch, t)
     logged: dict[str, float] = {}
     while True:
-        with _precision(config.precision, batch.x_l.device), _enough_values():
+        with _precision(config.precision, batch.x_l.device):
             update = next(updates, None)
         if update is None:
             return logged
@@ -173,23 +146,6 @@ def _precision(precision: str, device: torch.device) -> AbstractContextManager[A
     cuda = device.type == "cuda" and torch.cuda.is_bf16_supported()
     use = precision == "bfloat16" or (precision == "auto" and cuda)
     return torch.autocast(device.type, torch.bfloat16, enabled=use)
-
-
-@contextmanager
-def _enough_values() -> Iterator[None]:
-    """Say what to do where batch norm would see a single value, or a network nothing at all."""
-    try:
-        yield
-    except (ValueError, RuntimeError) as error:
-        if "more than 1 value per channel" in str(error):
-            found = "batch: too small for batch norm at this image size; raise batch, size or dataset.size."
-        elif "Padding size should be less" in str(error):
-            found = "sigma: its blur reaches beyond the view; lower the sigma of weak and strong, or show it more."
-        elif "Output size is too small" in str(error) or "Kernel size can't be greater" in str(error):
-            found = "views.crop, size or dataset.size: what this network sees is too small for it; raise it."
-        else:
-            raise
-        raise ConfigError(found) from error
 
 
 def _save(

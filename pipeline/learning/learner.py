@@ -7,9 +7,10 @@ optimisers, rates, backward, precision, the finite check, checkpoints and progre
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from fewmask.nets.base.normalise import Normalise
@@ -40,6 +41,15 @@ class Update:
     player: str
     loss: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def weighted(cls, player: str, terms: dict[str, Tensor], lambdas: dict[str, float], suffix: str = "") -> Self:
+        """The loss is the sum of ``terms`` times their ``lambdas``; a term without one is only logged.
+
+        All are logged, under their names followed by ``suffix``.
+        """
+        loss = torch.stack([lambdas[name] * term for name, term in terms.items() if name in lambdas]).sum()
+        return cls(player, loss, {name + suffix: term.detach() for name, term in terms.items()})
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ class LabelledData:
 class Learner(nn.Module):
     """One method, made as ``Kind(config, task)``. Everything that must survive a restart is in ``state_dict()``."""
 
-    schema: type[Any]  # the schema of the method's section, an extension of FitConfig
+    schema: type[Any]  # the schema of the method's section, an extension of ``config.FitConfig``
     tagged: bool = False  # whether it learns from z_l: which classes an image shows
 
     def players(self) -> dict[str, nn.Module]:
@@ -98,10 +108,6 @@ class Learner(nn.Module):
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         """One training step; ``t`` is the share of training done, 0..1."""
-        raise NotImplementedError
-
-    def predict(self, x: Tensor) -> Tensor:
-        """x (B, 3, H, W) -> class probabilities (B, C, H, W); of a learner of images, scores (B, C)."""
         raise NotImplementedError
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:

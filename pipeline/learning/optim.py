@@ -1,6 +1,5 @@
 """Optimisers and rates as params describe them."""
 
-import math
 from fnmatch import fnmatchcase
 from typing import Literal, Self
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from fewmask.core.errors import ConfigError
 from fewmask.core.params import Section
+from fewmask.learning.schedules import cosine_decay, polynomial_decay
 
 
 class OptimiserConfig(Section):
@@ -47,8 +47,8 @@ class OptimiserConfig(Section):
         """
         done = self.stop * t
         if self.schedule == "cosine":
-            return self.final + (self.lr - self.final) * (1 + math.cos(math.pi * done)) / 2
-        return self.lr if self.schedule == "constant" else self.lr * (1 - done) ** self.power
+            return self.final + (self.lr - self.final) * cosine_decay(done)
+        return self.lr if self.schedule == "constant" else self.lr * polynomial_decay(done, self.power)
 
 
 def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from fewmask.core.errors import ArtefactError, ConfigError
 from fewmask.core.stage import Run
 from fewmask.learning.batchnorm import require_sense
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import BeginningConfig, FitConfig
 from fewmask.learning.learner import Learner, Task
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.published import (
@@ -28,6 +28,8 @@ from fewmask.nets.base.published import (
 )
 from fewmask.nets.base.segnet import SegNet
 from fewmask.stores.images import Images
+
+C = TypeVar("C", bound=FitConfig)
 
 
 def learner_class(name: str) -> type[Learner]:
@@ -60,7 +62,7 @@ def require_tags(kind: type[Learner], given: bool) -> None:
 
 def begins_supervised(config: FitConfig) -> bool:
     """Whether networks begin with the weights of the supervised one, not with those that their section names."""
-    return config.begin_with == "supervised"
+    return isinstance(config, BeginningConfig) and config.begin_with == "supervised"
 
 
 def require_start(config: FitConfig, given: bool) -> None:
@@ -90,6 +92,18 @@ def require_same_network(network: dict[str, Any], other: dict[str, Any], where: 
             f"{where} has {has}; expected {expected}, as in params. Write 'begin_with: weights', or make both networks "
             "alike and run 'dvc repro'."
         )
+
+
+def require_use(config: FitConfig, keys: type[C], option: str) -> C:
+    """``config``, if it has the keys that go with an option of the stage.
+
+    Raises:
+        ConfigError: the method has no use for the option.
+    """
+    if not isinstance(config, keys):
+        method = type(config).__module__.rpartition(".")[2]
+        raise ConfigError(f"{option}: found with {method}, which has no use for it. Remove it in dvc.yaml.")
+    return config
 
 
 @dataclass(frozen=True)
@@ -127,12 +141,7 @@ class Recipe:
         config = run.merged(sections, schema)
         names = images.class_names
         if base is not None:
-            model = load_of_classes(base, names)
-            check_kind(base, model, SegNet, "a segmentation model, such as models/supervised.safetensors")
-            header = model.header
-            normalise = Normalise(tuple(header.mean), tuple(header.std), device)
-            task = Task(names, header.network, lambda: build_from(header.network, len(names)), normalise, model.net)
-            return cls(config, task, header.mean, header.std, model.digest)
+            return cls._on(base, config, names, device)
         raw: dict[str, Any] = run.section(network_key, dict[str, Any])
         module = segmentation_module(str(raw.get("name")), network_key)
         network = run.section(network_key, module.Config)
@@ -146,6 +155,16 @@ class Recipe:
         require_sense(network, config.batch_norm, network_key)
         task = Task(names, plain, lambda: build(network, len(names)), normalise)
         return cls(config, task, list(mean), list(std), None)
+
+    @classmethod
+    def _on(cls, base: Path, config: FitConfig, names: list[str], device: torch.device) -> "Recipe":
+        """The recipe of a learner that builds on a model."""
+        model = load_of_classes(base, names)
+        check_kind(base, model, SegNet, "a segmentation model, such as models/supervised.safetensors")
+        header = model.header
+        normalise = Normalise(tuple(header.mean), tuple(header.std), device)
+        task = Task(names, header.network, lambda: build_from(header.network, len(names)), normalise, model.net)
+        return cls(config, task, header.mean, header.std, model.digest)
 
     def header(self, network: dict[str, Any], images: Images, run: Run, device: torch.device) -> Header:
         """The header of the published model; nothing in it depends on the time, the host or the folder."""

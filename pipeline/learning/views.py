@@ -13,10 +13,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section, Size
 from fewmask.nets.base.normalise import Normalise
-
-IGNORE = 255
 
 
 class WeakViews(Section):

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from fewmask.core.masks import IGNORE
 from fewmask.core.progress import Progress, say
 from fewmask.prediction.predictor import BATCH, Predictor
 from fewmask.stores.codes import EDGES, encode
-from fewmask.stores.hdf5 import IGNORE
 from fewmask.stores.images import Images
 from fewmask.stores.labels import Labelled, shard_is_good, write_shard
 

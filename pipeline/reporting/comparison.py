@@ -119,11 +119,11 @@ def confusions(study: Study) -> Html:
 def summary(study: Study) -> str:
     """The finding in one sentence."""
     base = study.baseline
-    scored = [m for m in study.others if known(m.metrics.get("miou"))]
+    scored = [m for m in study.compared if known(m.metrics.get("miou"))]
     if not scored or not known(base.metrics.get("miou")):
         return ""
     best = max(scored, key=lambda method: method.metrics["miou"])
     reached, before = best.metrics["miou"], base.metrics["miou"]
-    which = "Best of the others: " if len(study.others) > 1 else ""
+    which = "Best of the others: " if len(study.compared) > 1 else ""
     difference = f"{points(reached, before)} points"
     return f"{which}{best.name} reaches {percent(reached)} % mIoU, {base.name} {percent(before)} %: {difference}."

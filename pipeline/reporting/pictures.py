@@ -6,8 +6,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from fewmask.core.masks import IGNORE
 from fewmask.drawing.markup import Html, hexadecimal, tag, void
-from fewmask.drawing.palette import IGNORE, palette_image
+from fewmask.drawing.palette import palette_image
 from fewmask.stores.codes import thresholds
 
 LONGEST = 384  # of a picture's sides in the page: a larger image is shrunk by a whole number

@@ -87,7 +87,7 @@ class Study:
         return next((method for method in self.methods if method.name == BASELINE), self.methods[0])
 
     @property
-    def others(self) -> list[Method]:
+    def compared(self) -> list[Method]:
         return [method for method in self.methods if method is not self.baseline]
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from fewmask.core.masks import IGNORE
 from fewmask.drawing.markup import Html, join, percent, points, tag, trend
-from fewmask.drawing.palette import IGNORE, examples
+from fewmask.drawing.palette import examples
 from fewmask.reporting import pictures
 from fewmask.reporting.gallery import example
 from fewmask.reporting.pictures import figure

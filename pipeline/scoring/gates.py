@@ -45,6 +45,6 @@ def rows(net: nn.Module, gates: Tensor) -> list[dict[str, Any]]:
     return table
 
 
-def joined(seen: list[Tensor]) -> Tensor | None:
+def gates_of_all(seen: list[Tensor]) -> Tensor | None:
     """The gates of all batches, (N, cells, 3); None where there were none."""
     return torch.cat(seen) if seen else None

@@ -7,10 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from fewmask.core.errors import ConfigError
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
 from fewmask.selection.measures import Selection, joint_histogram, select
 from fewmask.stores.codes import minimum_code, thresholds
-from fewmask.stores.hdf5 import IGNORE, create
+from fewmask.stores.hdf5 import create
 from fewmask.stores.images import Images
 from fewmask.stores.labels import SCHEMA, VERSION, Labelled, Labels, LabelWriter, write_header
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fewmask.core.masks import IGNORE
 from fewmask.scoring.overlap import iou
-from fewmask.stores.hdf5 import IGNORE
 
 
 @dataclass(frozen=True)

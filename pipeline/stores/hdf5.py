@@ -19,9 +19,9 @@ import h5py
 import numpy as np
 
 from fewmask.core.errors import ArtefactError
+from fewmask.core.masks import IGNORE
 from fewmask.core.stage import Signals, Stopped
 
-IGNORE = 255
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MARK = b"fewmask-sha256 "
 BLOCK = 512  # HDF5's smallest user block: bytes before its own, which it leaves to us

@@ -18,7 +18,8 @@ import h5py
 import numpy as np
 
 from fewmask.core.errors import ArtefactError, DataError
-from fewmask.stores.hdf5 import IGNORE, crc, create, expect, open_checked, reading, text_attribute
+from fewmask.core.masks import IGNORE
+from fewmask.stores.hdf5 import crc, create, expect, open_checked, reading, text_attribute
 
 SCHEMA, VERSION = "fewmask-images", 3
 UNKNOWN = 255  # of tags

@@ -21,8 +21,9 @@ import numpy as np
 
 from fewmask.core.errors import ArtefactError
 from fewmask.core.files import published
+from fewmask.core.masks import IGNORE
 from fewmask.stores.codes import EDGES
-from fewmask.stores.hdf5 import IGNORE, add_image, crc, create, expect, open_checked, reading, text_attribute
+from fewmask.stores.hdf5 import add_image, crc, create, expect, open_checked, reading, text_attribute
 from fewmask.stores.images import Images
 
 SCHEMA, VERSION = "fewmask-labels", 1

@@ -19,7 +19,7 @@ from fewmask.core.params import Params, Section
 from fewmask.costs.macs import parameters
 from fewmask.datasets.base.opening import read_source, read_target
 from fewmask.learning.batchnorm import require_sense
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import FitConfig
 from fewmask.learning.learner import Learner, Task
 from fewmask.learning.optim import OptimiserConfig, make_optimiser
 from fewmask.learning.recipe import learner_class

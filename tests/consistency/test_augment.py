@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewmask.consistency.augment import STRONG, WEAK, Augment, augment, blur, jitter, mirror, zoom
+from fewmask.consistency.augment import Augment, StrongAugment, WeakAugment, augment, mirror, zoom
 from fewmask.consistency.classmix import Views
+from fewmask.consistency.colour import blur, jitter
 from fewmask.core.errors import ConfigError
 from fewmask.core.params import Params
 from fewmask.nets.base.normalise import Normalise
@@ -20,6 +21,7 @@ SIZE = (24, 40)
 NORMALISE = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PLAIN = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # colours of 0..1 as they are
 NOTHING = {"flip": 0.0, "resize": 0.0, "jitter": 0.0, "blur": 0.0, "mix": 0.0}
+WEAK, STRONG = WeakAugment(), StrongAugment()
 ALWAYS = STRONG.model_copy(update=dict.fromkeys(NOTHING, 1.0))
 GREY = torch.tensor([0.299, 0.587, 0.114])
 
@@ -335,8 +337,13 @@ def test_blur_mirrors_the_image_at_its_border() -> None:
 
 
 def test_an_image_smaller_than_the_blur_is_refused() -> None:
-    with pytest.raises(RuntimeError):
-        augment(ALWAYS, *batch(2, (4, 8)), NORMALISE)
+    """Three times 2.5, rounded up, is 8; whether it is drawn or not, as long as it may be."""
+    wide = {"sigma": (0.1, 2.5)}
+    for probability in (1.0, 0.01):
+        with pytest.raises(ConfigError, match=r"sigma: found \[0\.1, 2\.5\] .* reaches 8 pixels .* the 8 of a view's"):
+            augment(ALWAYS.model_copy(update=wide | {"blur": probability}), *batch(2, (8, 8)), NORMALISE)
+    augment(ALWAYS.model_copy(update=wide | {"blur": 0.0}), *batch(2, (8, 8)), NORMALISE)
+    augment(ALWAYS.model_copy(update={"sigma": (0.1, 2.3)}), *batch(2, (8, 8)), NORMALISE)
 
 
 # ---- draws and devices

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewmask.learning.batches import Batches, Pool, SourceSteps, count_pixels
+from fewmask.learning.batches import Batches, Pool, SourceSteps
+from fewmask.learning.class_weights import count_pixels
 from fewmask.learning.seeding import generator
 from fewmask.learning.views import WeakViews, apply_views, draw_view
 from fewmask.nets.base.normalise import Normalise

@@ -8,8 +8,14 @@ import torch
 from pydantic import ValidationError
 
 from fewmask.core.errors import ArtefactError, DataError
-from fewmask.learning.data import open_batches
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import JoinedLabelsConfig, TwoDomainsConfig, UnlabelledConfig
+from fewmask.learning.data import (
+    TrainingData,
+    joined_batches,
+    labelled_batches,
+    pseudo_labelled_batches,
+    tagged_batches,
+)
 from fewmask.nets.base.normalise import Normalise
 from fewmask.stores.images import Images, write_images
 from fewmask.stores.labels import Labelled, write_labels
@@ -20,8 +26,21 @@ UNIT = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)
 STILL = {"scales": [1.0], "flip": 0.0, "shift": 0}
 
 
-def config(**changes) -> FitConfig:
-    return FitConfig.model_validate({"steps": 1, "batch": 4, "optimiser": {"lr": 0.1}, "views": STILL, **changes})
+BUILDERS = {"join": joined_batches, "labels": pseudo_labelled_batches}
+
+
+class Config(JoinedLabelsConfig, TwoDomainsConfig, UnlabelledConfig):
+    """Every key that has a say in batches; each is used by the builders it concerns."""
+
+    unlabelled: int = 0
+
+
+def config(**changes) -> Config:
+    return Config.model_validate({"steps": 1, "batch": 4, "optimiser": {"lr": 0.1}, "views": STILL, **changes})
+
+
+def data(images: Images, split: Split, source: Images | None = None) -> TrainingData:
+    return TrainingData(images, split, UNIT, 0, source)
 
 
 @pytest.fixture
@@ -41,8 +60,8 @@ def constant(stems, value, size=(12, 16)) -> list[Labelled]:
 
 def test_joined_images_are_one_shuffled_set_and_count_for_no_weight(images, split, label_store):
     store = label_store([], items=constant(split.unlabelled, 2))
-    alone = open_batches(images, split, config(), UNIT, seed=0)
-    joined = open_batches(images, split, config(), UNIT, seed=0, join=store)
+    alone = labelled_batches(data(images, split), config())
+    joined = joined_batches(data(images, split), config(), store)
     ((pool, count),) = joined.streams
     assert (len(pool.images), count) == (6, 4)
     assert (pool.masks[2:] == 2).all()
@@ -53,7 +72,7 @@ def test_joined_images_are_one_shuffled_set_and_count_for_no_weight(images, spli
 
 def test_a_fixed_number_of_pseudo_labelled_images_a_batch(images, split, label_store):
     store = label_store([], items=constant(split.unlabelled, 2))
-    batches = open_batches(images, split, config(pseudo=1), UNIT, seed=0, join=store)
+    batches = joined_batches(data(images, split), config(pseudo=1), store)
     y = batches(0).y_l
     assert len(y) == 4
     assert (y[3] == 2).all()
@@ -63,9 +82,9 @@ def test_a_fixed_number_of_pseudo_labelled_images_a_batch(images, split, label_s
 
 def test_joining_nothing_gives_the_supervised_batches(images, split, label_store):
     store = label_store([], items=constant(split.unlabelled, 255))
-    alone = open_batches(images, split, config(), UNIT, seed=0)
+    alone = labelled_batches(data(images, split), config())
     for pseudo in (None, 2):
-        joined = open_batches(images, split, config(pseudo=pseudo), UNIT, seed=0, join=store)
+        joined = joined_batches(data(images, split), config(pseudo=pseudo), store)
         assert all((joined(step).x_l == alone(step).x_l).all() for step in range(3))
         assert all((joined(step).y_l == alone(step).y_l).all() for step in range(3))
 
@@ -73,23 +92,23 @@ def test_joining_nothing_gives_the_supervised_batches(images, split, label_store
 def test_a_store_of_another_split_or_class_list_is_refused_before_training(images, split, label_store):
     store = label_store([], items=constant(split.unlabelled[1:], 0))
     with pytest.raises(ArtefactError, match=r"lacks 1 of 4 images, such as 'i002'"):
-        open_batches(images, split, config(), UNIT, seed=0, join=store)
+        joined_batches(data(images, split), config(), store)
     images.class_names = ["sky", "road", "lorry"]
     with pytest.raises(ArtefactError, match=r"expected .*lorry"):
-        open_batches(images, split, config(), UNIT, seed=0, join=store)
+        joined_batches(data(images, split), config(), store)
 
 
 def test_masks_without_a_label_are_refused(image_store, image_rows):
     rows = [(name, role, image, np.full_like(mask, 255)) for name, role, image, mask in image_rows(train=2)]
     with Images(image_store(rows=rows)) as images, pytest.raises(DataError, match="no labelled pixel"):
-        open_batches(images, Split(0, images.ids[:2], [], [], [], "test"), config(), UNIT, seed=0)
+        labelled_batches(data(images, Split(0, images.ids[:2], [], [], [], "test")), config())
 
 
 def test_unlabelled_images_are_wanted_but_there_are_none(images, split):
     bare = Split(0, split.labelled, [], split.validation, split.test, "test")
     with pytest.raises(DataError, match="no unlabelled image"):
-        open_batches(images, bare, config(unlabelled=2), UNIT, seed=0)
-    batches = open_batches(images, bare, config(unlabelled=2, unlabelled_pool="all"), UNIT, seed=0)
+        labelled_batches(data(images, bare), config(unlabelled=2))
+    batches = labelled_batches(data(images, bare), config(unlabelled=2, unlabelled_pool="all"))
     shown = {tuple(image.flatten().tolist()) for image in batches.unlabelled[0].images}
     assert shown == {tuple(image.flatten().tolist()) for image in images.stack(split.labelled)}
     assert (batches.unlabelled[0].masks == 255).all()
@@ -99,8 +118,8 @@ def test_labels_stand_beside_the_masks_and_true_masks_of_unlabelled_images_are_n
     training = [*split.labelled, *split.unlabelled]
     items = [item for number, stem in enumerate(training) for item in constant([stem], number % 3)]
     store = label_store([], items=items)
-    batches = open_batches(images, split, config(unlabelled=3), UNIT, seed=0, labels=store)
-    alone = open_batches(images, split, config(unlabelled=3), UNIT, seed=0)
+    batches = pseudo_labelled_batches(data(images, split), config(unlabelled=3), store)
+    alone = labelled_batches(data(images, split), config(unlabelled=3))
     batch, bare = batches(0), alone(0)
     assert bare.p_l is None
     assert bare.p_u is None
@@ -118,7 +137,7 @@ def test_labels_stand_beside_the_masks_and_true_masks_of_unlabelled_images_are_n
 def test_who_the_unlabelled_images_are(images, split, who, first):
     """``all``: the whole training set; a long epoch visits each of its images once."""
     chosen = config(unlabelled=1, unlabelled_pool=who)
-    batches = open_batches(images, split, chosen, UNIT, seed=0)
+    batches = labelled_batches(data(images, split), chosen)
     training = images.ids[first:6]
     seen = {tuple(batches(step).x_u[0].round().flatten().int().tolist()) for step in range(len(training))}
     assert seen == {tuple(images.stack([name])[0].transpose(2, 0, 1).flatten().tolist()) for name in training}
@@ -127,7 +146,7 @@ def test_who_the_unlabelled_images_are(images, split, who, first):
 def test_labels_have_to_cover_labelled_images_too(images, split, label_store):
     store = label_store([], items=constant(split.unlabelled, 0))
     with pytest.raises(ArtefactError, match=r"labels.h5: lacks 2 of 2 images, such as 'i000'"):
-        open_batches(images, split, config(), UNIT, seed=0, labels=store)
+        pseudo_labelled_batches(data(images, split), config(), store)
 
 
 @pytest.mark.parametrize("option", ["join", "labels"])
@@ -137,30 +156,30 @@ def test_a_store_labelled_after_another_split_is_refused(images, split, tmp_path
     other = Split(1, split.unlabelled, split.labelled, split.validation, split.test, "test")
     items = constant([*split.labelled, *split.unlabelled], 0)
     write_labels(path, items, images.class_names, "f" * 64, {"split": split.digest})
-    open_batches(images, split, config(), UNIT, seed=0, **{option: path})
+    BUILDERS[option](data(images, split), config(), path)
     write_labels(path, items, images.class_names, "f" * 64, {"split": other.digest})
     with pytest.raises(ArtefactError, match=r"labels.h5: labelled by a network of another split"):
-        open_batches(images, split, config(), UNIT, seed=0, **{option: path})
+        BUILDERS[option](data(images, split), config(), path)
 
 
 def test_labels_of_another_size_are_refused(images, split, label_store):
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 0, (6, 8)))
     with pytest.raises(ArtefactError, match=r"labels images of \[\[6, 8\]\]; expected \[12, 16\]"):
-        open_batches(images, split, config(), UNIT, seed=0, labels=store)
+        pseudo_labelled_batches(data(images, split), config(), store)
 
 
 def test_a_damaged_store_is_refused(images, split, label_store):
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 0))
-    data = bytearray(store.read_bytes())
-    data[len(data) // 2] ^= 1
-    store.write_bytes(data)
+    content = bytearray(store.read_bytes())
+    content[len(content) // 2] ^= 1
+    store.write_bytes(content)
     with pytest.raises(ArtefactError, match=r"labels.h5"):
-        open_batches(images, split, config(), UNIT, seed=0, labels=store)
+        pseudo_labelled_batches(data(images, split), config(), store)
 
 
 def test_a_class_that_no_labelled_image_shows_is_named(images, split, capsys):
     images.class_names = [*images.class_names, "tram"]
-    open_batches(images, split, config(), UNIT, seed=0)
+    labelled_batches(data(images, split), config())
     assert "class 'tram' is in no labelled image; it cannot be learned" in capsys.readouterr().err
 
 
@@ -168,7 +187,7 @@ def test_pixels_that_every_labelled_mask_leaves_void_can_be_void_in_pseudo_label
     """The first row of every mask of the store is void, as the camera's own car is in road scenes."""
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 1))
     for fixed in (False, True):
-        batch = open_batches(images, split, config(unlabelled=2, fixed_void=fixed), UNIT, seed=0, labels=store)(0)
+        batch = pseudo_labelled_batches(data(images, split), config(unlabelled=2, fixed_void=fixed), store)(0)
         for p in (batch.p_l, batch.p_u):
             assert (p[:, 0] == (255 if fixed else 1)).all()
             assert (p[:, 1:] == 1).all()
@@ -177,12 +196,12 @@ def test_pixels_that_every_labelled_mask_leaves_void_can_be_void_in_pseudo_label
 def test_a_label_that_is_no_class_is_refused(images, split, label_store):
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 50))
     with pytest.raises(ArtefactError, match=r"labels.h5: image 'i000' is labelled 50; expected ids below 3, or 255"):
-        open_batches(images, split, config(), UNIT, seed=0, labels=store)
+        pseudo_labelled_batches(data(images, split), config(), store)
 
 
 def test_a_store_without_a_single_label_is_warned_of(images, split, label_store, capsys):
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 255))
-    open_batches(images, split, config(unlabelled=1), UNIT, seed=0, labels=store)
+    pseudo_labelled_batches(data(images, split), config(unlabelled=1), store)
     assert "labels no pixel of the training images" in capsys.readouterr().err
 
 
@@ -199,7 +218,7 @@ def source(image_store, image_rows):
 def test_a_share_of_the_steps_learns_from_the_source_domain(images, split, source):
     """Of 8 steps the first six alternate; the images' sizes differ, the views' do not."""
     chosen = config(steps=8, source=0.5, source_until=0.75, unlabelled=3, views={**STILL, "crop": [8, 12]})
-    batches = open_batches(images, split, chosen, UNIT, seed=0, source=source)
+    batches = labelled_batches(data(images, split, source), chosen)
     made = [batches(step) for step in range(8)]
     assert [batch.source for batch in made] == [False, True] * 3 + [False] * 2
     for batch in made:
@@ -207,7 +226,7 @@ def test_a_share_of_the_steps_learns_from_the_source_domain(images, split, sourc
         assert batch.x_u.shape == (3, 3, 8, 12)
         if batch.source:
             assert torch.equal((batch.x_l[:, 0].round().long() - 200) % 3, batch.y_l)
-    alone = open_batches(images, split, config(), UNIT, seed=0)
+    alone = labelled_batches(data(images, split), config())
     assert batches.counts.per_class.tolist() == alone.counts.per_class.tolist()
     assert (batches.labelled_images, batches.unlabelled_images) == (2, 4)
     assert alone.unlabelled_images == 0
@@ -216,14 +235,14 @@ def test_a_share_of_the_steps_learns_from_the_source_domain(images, split, sourc
 def test_without_a_share_the_source_is_never_read(images, split, source, monkeypatch):
     monkeypatch.setattr(source, "_read", lambda *_: pytest.fail("read"))
     monkeypatch.setattr(source, "class_names", ["other"])
-    batches = open_batches(images, split, config(), UNIT, seed=0, source=source)
-    assert torch.equal(batches(1).x_l, open_batches(images, split, config(), UNIT, seed=0)(1).x_l)
+    batches = labelled_batches(data(images, split, source), config())
+    assert torch.equal(batches(1).x_l, labelled_batches(data(images, split), config())(1).x_l)
 
 
 def test_a_source_step_has_no_pseudo_labels(images, split, source, label_store):
     store = label_store([], items=constant([*split.labelled, *split.unlabelled], 1))
     chosen = config(steps=2, source=0.5, unlabelled=2, views={**STILL, "crop": [8, 12]})
-    batches = open_batches(images, split, chosen, UNIT, seed=0, labels=store, source=source)
+    batches = pseudo_labelled_batches(data(images, split, source), chosen, store)
     assert (batches(0).p_l == 1).all()
     assert (batches(1).p_l == 255).all()
     assert (batches(1).p_u == 1).all()
@@ -232,7 +251,7 @@ def test_a_source_step_has_no_pseudo_labels(images, split, source, label_store):
 def test_a_source_step_has_no_joined_images(images, split, source, label_store):
     store = label_store([], items=constant(split.unlabelled, 2))
     chosen = config(source=0.5, steps=4, pseudo=2, views={**STILL, "crop": [8, 12]})
-    batch = open_batches(images, split, chosen, UNIT, seed=0, join=store, source=source)(1)
+    batch = joined_batches(data(images, split, source), chosen, store)(1)
     assert len(batch.x_l) == 4
     assert (batch.x_l.round() >= 200).all()
 
@@ -241,29 +260,29 @@ def test_a_share_of_no_source_is_refused(images, split, image_store, tmp_path):
     with pytest.raises(
         DataError, match=r"source: 0.5 of the steps, but the stage is given no --source; .* dataset.source"
     ):
-        open_batches(images, split, config(source=0.5), UNIT, seed=0)
+        labelled_batches(data(images, split), config(source=0.5))
     write_images(tmp_path / "empty.h5", [], 0, images.class_names, images.colours, images.size)
     with (
         Images(tmp_path / "empty.h5") as empty,
         pytest.raises(DataError, match=r"empty.h5 holds no image; .* dataset.source"),
     ):
-        open_batches(images, split, config(source=0.5), UNIT, seed=0, source=empty)
+        labelled_batches(data(images, split, empty), config(source=0.5))
 
 
 def test_a_source_that_does_not_fit_is_refused(images, split, source, image_store):
     with pytest.raises(
         DataError, match=r"source.h5: images of \[8, 20\]; expected the target's \[12, 16\].* views.crop"
     ):
-        open_batches(images, split, config(source=0.5), UNIT, seed=0, source=source)
+        labelled_batches(data(images, split, source), config(source=0.5))
     source.class_names = ["sky", "car", "road"]
     with pytest.raises(DataError, match=r"another order: where the target has road, the source has car"):
-        open_batches(images, split, config(source=0.5, views={"crop": [8, 12]}), UNIT, seed=0, source=source)
+        labelled_batches(data(images, split, source), config(source=0.5, views={"crop": [8, 12]}))
     void = [("s", "train", np.zeros((12, 16, 3), np.uint8), np.full((12, 16), 255, np.uint8))]
     with (
         Images(image_store("void.h5", rows=void)) as store,
         pytest.raises(DataError, match=r"void.h5: .* no labelled pixel"),
     ):
-        open_batches(images, split, config(source=0.5), UNIT, seed=0, source=store)
+        labelled_batches(data(images, split, store), config(source=0.5))
 
 
 def test_a_class_of_the_source_alone_can_be_learned(images, split, source, image_store, capsys):
@@ -272,7 +291,7 @@ def test_a_class_of_the_source_alone_can_be_learned(images, split, source, image
     rows = [("s", "train", np.zeros((12, 16, 3), np.uint8), np.full((12, 16), 3, np.uint8))]
     with Images(image_store("tram.h5", rows=rows)) as trams:
         trams.class_names = images.class_names
-        open_batches(images, split, config(source=0.5), UNIT, seed=0, source=trams)
+        labelled_batches(data(images, split, trams), config(source=0.5))
     told = capsys.readouterr().err
     assert "class 'tram' is in no labelled image; it is learned from the source domain alone" in told
     assert "class 'bus' is in no labelled image; it cannot be learned" in told
@@ -298,7 +317,7 @@ def tagged(image_store, image_rows):
 
 
 def test_tagged_images_join_the_labelled_ones(tagged, split):
-    batches = open_batches(tagged, split, config(unlabelled=2), UNIT, seed=0, tags=True)
+    batches = tagged_batches(data(tagged, split), config(unlabelled=2))
     ((pool, count),) = batches.streams
     assert count == 4
     assert np.array_equal(pool.images.numpy(), tagged.stack(["i000", "i001", "i003", "i005"]))
@@ -307,7 +326,7 @@ def test_tagged_images_join_the_labelled_ones(tagged, split):
     first = [float(number in tagged.mask("i000")) for number in range(3)]
     assert pool.tags.tolist() == [first, [0, 1, 0], [1, 0, 1], [0, 0, 0]]
     assert np.array_equal(batches.unlabelled[0].images.numpy(), tagged.stack(split.unlabelled))
-    alone = open_batches(tagged, split, config(unlabelled=2), UNIT, seed=0)
+    alone = labelled_batches(data(tagged, split), config(unlabelled=2))
     assert alone(0).z_l is None
     assert (batches.labelled_images, batches.unlabelled_images) == (2, 4)
     assert batches.counts.per_class.tolist() == alone.counts.per_class.tolist()
@@ -319,7 +338,7 @@ def test_tagged_images_join_the_labelled_ones(tagged, split):
 
 
 def test_a_fixed_number_of_tagged_images_a_batch(tagged, split):
-    batches = open_batches(tagged, split, config(pseudo=1), UNIT, seed=0, tags=True)
+    batches = tagged_batches(data(tagged, split), config(pseudo=1))
     for step in range(4):
         batch = batches(step)
         assert (batch.y_l[:3] != 255).any((1, 2)).all()
@@ -330,9 +349,9 @@ def test_a_fixed_number_of_tagged_images_a_batch(tagged, split):
 
 
 def test_where_nothing_is_tagged_the_batches_are_the_same_and_say_what_masks_show(images, split):
-    alone = open_batches(images, split, config(), UNIT, seed=0)
+    alone = labelled_batches(data(images, split), config())
     for pseudo in (None, 2):
-        batches = open_batches(images, split, config(pseudo=pseudo), UNIT, seed=0, tags=True)
+        batches = tagged_batches(data(images, split), config(pseudo=pseudo))
         for step in range(3):
             assert torch.equal(batches(step).x_l, alone(step).x_l)
             for y, z in zip(batches(step).y_l, batches(step).z_l, strict=True):
@@ -344,7 +363,7 @@ def test_of_a_mask_of_void_nobody_said_what_it_shows(image_store, image_rows):
     void = (*second[:3], np.full_like(second[3], 255), None, np.ones(3, np.uint8))
     with Images(image_store(rows=[first, void])) as images:
         split = Split(0, images.ids, [], [], [], "test")
-        batches = open_batches(images, split, config(), UNIT, seed=0, tags=True)
+        batches = tagged_batches(data(images, split), config())
         ((pool, _),) = batches.streams
         assert len(pool.images) == len(pool.tags) == batches.labelled_images == 1
 
@@ -357,7 +376,7 @@ def test_the_true_masks_of_tagged_images_are_never_read(tagged, split, monkeypat
         return read(kind, name, column)
 
     monkeypatch.setattr(tagged, "_read", watched)
-    open_batches(tagged, split, config(unlabelled=2), UNIT, seed=0, tags=True)
+    tagged_batches(data(tagged, split), config(unlabelled=2))
 
 
 @pytest.mark.parametrize("other", ["--join", "--labels", "--source"])
@@ -388,13 +407,12 @@ def test_views_of_padded_images_are_of_the_image_alone(image_store, image_rows, 
         items = [Labelled(name, mask, np.zeros_like(mask)) for name, _, _, mask, _ in rows]
         store = label_store([], items=items)
         chosen = config(unlabelled=2, views={"crop": [6, 6], "scales": [0.5, 1.0, 1.5]})
-        for sources in ({"labels": store}, {"join": store}):
-            for pseudo in (None, 1):
-                options = chosen.model_copy(update={"pseudo": pseudo})
-                batches = open_batches(images, split, options, UNIT, seed=0, **sources)
-                for step in range(8):
-                    batch = batches(step)
-                    assert set(batch.x_l.round().unique().tolist()) | {0.0} == {0.0, 200.0}
-                    assert set(batch.x_u.round().unique().tolist()) | {0.0} == {0.0, 200.0}
-                    for masks in (batch.y_l, *((batch.p_l, batch.p_u) if "labels" in sources else ())):
-                        assert set(masks.unique().tolist()) | {255} == {1, 255}
+        mixed = chosen.model_copy(update={"pseudo": 1})
+        for build, options in ((pseudo_labelled_batches, chosen), (joined_batches, chosen), (joined_batches, mixed)):
+            batches = build(data(images, split), options, store)
+            for step in range(8):
+                batch = batches(step)
+                assert set(batch.x_l.round().unique().tolist()) | {0.0} == {0.0, 200.0}
+                assert set(batch.x_u.round().unique().tolist()) | {0.0} == {0.0, 200.0}
+                for masks in (batch.y_l, *(p for p in (batch.p_l, batch.p_u) if p is not None)):
+                    assert set(masks.unique().tolist()) | {255} == {1, 255}

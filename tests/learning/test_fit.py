@@ -9,7 +9,8 @@ from torch import nn
 
 from fewmask.core.errors import ConfigError, NonFiniteError
 from fewmask.core.stage import Stopped
-from fewmask.learning.fit import FitConfig, History, fit
+from fewmask.learning.config import FitConfig
+from fewmask.learning.fit import History, fit
 from fewmask.learning.learner import Batch, Learner, Update
 from fewmask.nets.base.segnet import SegNet
 
@@ -213,7 +214,7 @@ def test_the_last_two_checkpoints_are_kept(tmp_path):
 
 
 class Normed(Learner):
-    """A network with batch norm in its row of blocks and in its head."""
+    """A network with batch norm in its backbone and in its head."""
 
     def __init__(self):
         super().__init__()
@@ -264,10 +265,29 @@ def test_batch_norm_of_the_row_is_trained_or_frozen_as_asked_and_the_head_s_alwa
     assert (head.weight != 1).any()
 
 
-def test_a_view_too_small_for_the_network_is_a_sentence(tmp_path):
-    class Small(Normed):
-        def step(self, batch, t):
-            yield Update("net", nn.AvgPool2d(2)(self.net(torch.randn(2, 3, 1, 1))).mean())
+class Small(Normed):
+    """Sees maps of one pixel, as many as it is told."""
 
-    with pytest.raises(ConfigError, match=r"views.crop, size or dataset.size: what this network sees is too small"):
-        fit(Small(), batches, config(1), seed=0, folder=tmp_path)
+    count, pooled = 2, False
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AvgPool2d(2)
+
+    def step(self, batch, t):
+        logits = self.net(torch.randn(self.count, 3, 1, 1))
+        yield Update("net", (self.pool(logits) if self.pooled else logits).mean())
+
+
+@pytest.mark.parametrize(
+    ("count", "pooled", "told"),
+    [
+        (2, True, r"views.crop, size or dataset.size: what this network sees is too small .* \[1, 1\] .* \[2, 2\]"),
+        (1, False, r"batch: too small for batch norm at this image size: found a map \[1, 4, 1, 1\]"),
+    ],
+)
+def test_a_view_or_a_batch_too_small_for_the_network_is_a_sentence(tmp_path, count, pooled, told):
+    learner = Small()
+    learner.count, learner.pooled = count, pooled
+    with pytest.raises(ConfigError, match=told):
+        fit(learner, batches, config(1), seed=0, folder=tmp_path)

@@ -7,9 +7,9 @@ import torch
 from pydantic import TypeAdapter
 
 from fewmask.core.errors import ArtefactError, ConfigError
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import BeginningConfig
 from fewmask.learning.recipe import Recipe, require_tags
-from fewmask.methods.auxiliary import judge as auxiliary
+from fewmask.methods.auxiliary import judge
 from fewmask.methods.auxiliary.auxiliary import AuxiliaryNetwork
 from fewmask.methods.mlmt.mlmt import MLMT
 from fewmask.methods.supervised.supervised import Supervised
@@ -43,14 +43,14 @@ def model(tmp_path):
 
 def read(begin_with: str, start, names=NAMES, key="network", **network) -> Recipe:
     """The recipe of a training with the section ``network``, or that of another key."""
-    config = FitConfig(steps=1, batch=1, optimiser={"lr": 0.1}, begin_with=begin_with)
+    config = BeginningConfig(steps=1, batch=1, optimiser={"lr": 0.1}, begin_with=begin_with)
     sections = {"network": NETWORK, key: network if "name" in network else NETWORK | network}
     run = SimpleNamespace(
         merged=lambda sections, schema: config,
         section=lambda key, schema: TypeAdapter(schema).validate_python(sections[key]),
     )
     images = SimpleNamespace(class_names=names)
-    return Recipe.read(run, FitConfig, ["fit"], None, images, start, torch.device("cpu"), key)
+    return Recipe.read(run, BeginningConfig, ["fit"], None, images, start, torch.device("cpu"), key)
 
 
 def test_networks_begin_with_the_model_that_is_named_and_each_with_a_copy(model):
@@ -92,8 +92,8 @@ def test_a_training_may_have_a_network_of_its_own(model):
         read("supervised", path, key="selene.network", **routing)
     with pytest.raises(ConfigError, match=r"^selene\.network\.name: found 'rooting'; .* did you mean 'routing'\?"):
         read("weights", path, key="selene.network", name="rooting")
-    with pytest.raises(ConfigError, match=r"^selene\.network\.name: 'auxiliary' does not segment images"):
-        read("weights", path, key="selene.network", name="auxiliary")
+    with pytest.raises(ConfigError, match=r"^selene\.network\.name: 'judge' does not segment images"):
+        read("weights", path, key="selene.network", name="judge")
 
 
 def test_a_training_reads_the_section_of_its_network_alone():
@@ -116,10 +116,10 @@ def test_tags_are_for_who_learns_from_them():
 
 
 def test_a_base_that_does_not_segment_is_refused_by_name(tmp_path):
-    path, section = tmp_path / "a.safetensors", auxiliary.Config(width=0.1)
+    path, section = tmp_path / "a.safetensors", judge.Config(width=0.1)
     header = Header(section.model_dump(), NAMES, [[0, 0, 0]] * 3, [0.5] * 3, [0.2] * 3, [32, 48], {}, {})
-    save_model(path, auxiliary.build(section, 3), header)
+    save_model(path, judge.build(section, 3), header)
     run = SimpleNamespace(merged=lambda sections, schema: None)
     images = SimpleNamespace(class_names=NAMES)
-    with pytest.raises(ArtefactError, match="holds the network 'auxiliary'; expected a segmentation model"):
+    with pytest.raises(ArtefactError, match="holds the network 'judge'; expected a segmentation model"):
         Recipe.read(run, AuxiliaryNetwork.schema, ["auxiliary.network"], path, images, None, torch.device("cpu"))

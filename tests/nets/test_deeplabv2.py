@@ -9,7 +9,7 @@ from fewmask.core.errors import ArtefactError
 from fewmask.costs.macs import gmacs, parameters
 from fewmask.nets.base.published import build as build_any
 from fewmask.nets.base.published import segmentation_module
-from fewmask.nets.base.segnet import Row
+from fewmask.nets.base.segnet import Backbone
 from fewmask.nets.deeplabv2 import deeplabv2
 from fewmask.nets.deeplabv2.deeplabv2 import Classifier, Config, build, head
 
@@ -75,7 +75,7 @@ def test_the_head_starts_small():
 
 def test_a_second_head_stands_on_a_row_of_any_channels():
     """Paper's stage 2: 1024 channels, four branches: 4 * (9 * 1024 + 1) * 19."""
-    second = head(Config(), Row(torch.nn.ModuleList(), [64, 256, 512, 1024, 1024], [4, 4, 8, 8, 8]), 19)
+    second = head(Config(), Backbone(torch.nn.ModuleList(), [64, 256, 512, 1024, 1024], [4, 4, 8, 8, 8]), 19)
     assert parameters(second) == 700_492
     assert second([torch.zeros(1, 1024, 5, 7)]).shape == (1, 19, 5, 7)
 
@@ -143,11 +143,6 @@ def test_a_whole_network_fills_encoder_and_head(tmp_path, published, prefix, cap
         assert torch.equal(branch.weight, published[f"layer5.conv2d_list.{i}.weight"])
         assert torch.equal(branch.bias, published[f"layer5.conv2d_list.{i}.bias"])
     assert capsys.readouterr().out == ""
-
-
-def test_a_row_alone_is_filled_too(tmp_path, published):
-    torch.save(published, tmp_path / "coco.pth")
-    assert encoder_is(deeplabv2.row(Config(**SMALL, weights=str(tmp_path / "coco.pth"))), published)
 
 
 def test_a_branch_is_filled_from_that_of_its_rate(tmp_path, published):

@@ -141,7 +141,7 @@ def test_the_module_offers_the_normalisation():
 
 
 def test_an_encoder_without_stride_4_is_refused(monkeypatch):
-    row = deeplabv3plus.encoder_row(Config(encoder="resnet18"))
-    monkeypatch.setattr(deeplabv3plus, "encoder_row", lambda config: row._replace(strides=[8, 8, 8, 16, 16]))
+    backbone = deeplabv3plus.encoder_backbone(Config(encoder="resnet18"))
+    monkeypatch.setattr(deeplabv3plus, "encoder_backbone", lambda config: backbone._replace(strides=[8, 8, 8, 16, 16]))
     with pytest.raises(ConfigError, match="expected a 4"):
         net(**SMALL)

@@ -14,7 +14,7 @@ from fewmask.nets.dsnet import dsnet
 from fewmask.nets.routing import routing
 from fewmask.nets.routing.routing import encoder_of, full_grid
 from fewmask.scoring.evaluation import cost
-from fewmask.scoring.gates import joined, recorded, rows
+from fewmask.scoring.gates import gates_of_all, recorded, rows
 
 SIZE = (32, 64)
 GRID = [paths for layer in full_grid(3) for paths in layer]
@@ -45,7 +45,7 @@ def test_all_images_are_seen_in_order():
             net(part)
     with torch.no_grad():
         expected = net.features(x)[-1].gates
-    torch.testing.assert_close(joined(seen), expected)
+    torch.testing.assert_close(gates_of_all(seen), expected)
     assert [len(gates) for gates in seen] == [2, 2, 1]
     assert len(expected[:, :, 0].unique(dim=0)) == 5
 
@@ -66,7 +66,8 @@ def test_a_network_without_gates_has_nothing_to_record():
     net = gateless()
     with recorded(net) as seen:
         net(torch.zeros(1, 3, *SIZE))
-    assert joined(seen) is None
+    assert gates_of_all(seen) is None
+    assert rows(net, None) == []
 
 
 # ---- the table

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE
+from fewmask.core.masks import IGNORE
 
 CITYSCAPES = {  # name: id in the files, colour; GTA5 is labelled alike
     "road": (7, (128, 64, 128)),

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field, PositiveInt
 
 from fewmask.core.params import Section, Size
 
-IGNORE = 255  # of masks: void, and what padding gets
 MASKS = "masks"  # dataset.tags: those of the training images' masks
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from fewmask.datasets.base.dataset import IGNORE, FilesConfig
+from fewmask.core.masks import IGNORE
+from fewmask.datasets.base.dataset import FilesConfig
 
 PADDING = (124, 116, 104)  # the mean colour of ImageNet: next to 0 once an image is normalised
 Extent = tuple[int, int]  # height, width

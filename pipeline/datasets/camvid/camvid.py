@@ -6,8 +6,9 @@ from typing import Literal
 import numpy as np
 
 from fewmask.core.errors import DataError
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.base.classes import lookup_table
-from fewmask.datasets.base.dataset import IGNORE, PublicConfig, Sample
+from fewmask.datasets.base.dataset import PublicConfig, Sample
 from fewmask.datasets.base.imagefiles import ImageFiles
 
 TABLE = {

@@ -6,8 +6,9 @@ from typing import Literal
 import numpy as np
 
 from fewmask.core.errors import DataError
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.base.classes import CITYSCAPES, lookup_table
-from fewmask.datasets.base.dataset import IGNORE, Fit, PublicConfig, Sample
+from fewmask.datasets.base.dataset import Fit, PublicConfig, Sample
 from fewmask.datasets.base.imagefiles import ImageFiles, refuse_leaks
 
 IDS = 34  # 0..33; a licence plate is -1, which is 255 in 8 bits

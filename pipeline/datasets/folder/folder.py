@@ -7,9 +7,10 @@ import numpy as np
 from pydantic import Field
 
 from fewmask.core.errors import ConfigError, DataError, raise_all
+from fewmask.core.masks import IGNORE
 from fewmask.core.progress import warn
 from fewmask.datasets.base.classes import lookup_table, voc_colour
-from fewmask.datasets.base.dataset import IGNORE, FilesConfig, Sample
+from fewmask.datasets.base.dataset import FilesConfig, Sample
 from fewmask.datasets.base.imagefiles import ImageFiles, refuse_leaks
 
 FOLDERS = {"images", "masks", "unlabelled", "validation", "test"}

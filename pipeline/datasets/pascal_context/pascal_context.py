@@ -6,10 +6,11 @@ from typing import Literal
 import numpy as np
 
 from fewmask.core.errors import DataError
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Size
 from fewmask.core.progress import warn
 from fewmask.datasets.base.classes import lookup_table, voc_colour
-from fewmask.datasets.base.dataset import IGNORE, Fit, PublicConfig, Sample
+from fewmask.datasets.base.dataset import Fit, PublicConfig, Sample
 from fewmask.datasets.base.imagefiles import ImageFiles
 from fewmask.datasets.base.lists import find_leaks, named_samples
 

@@ -9,7 +9,6 @@ CLASSES = ("sky", "building", "pole", "road", "sidewalk", "vegetation", "sign", 
            "marking")  # fmt: skip
 COLOURS = ((70, 130, 180), (70, 70, 70), (153, 153, 153), (128, 64, 128), (244, 35, 232), (107, 142, 35),
            (220, 220, 0), (0, 0, 142), (220, 20, 60), (255, 255, 255))  # fmt: skip
-IGNORE = 255
 SKY, BUILDING, POLE, ROAD, SIDEWALK, VEGETATION, SIGN, CAR, PEDESTRIAN, MARKING = range(len(CLASSES))
 
 OVERSAMPLING = 2

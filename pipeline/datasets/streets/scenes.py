@@ -3,11 +3,11 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.streets.canvas import (
     CAR,
     CLASSES,
     COLOURS,
-    IGNORE,
     MARKING,
     NEAR,
     NIGHT,
@@ -23,7 +23,7 @@ from fewmask.datasets.streets.layout import street
 from fewmask.datasets.streets.looks import LOOKS
 from fewmask.datasets.streets.sparse import place
 
-__all__ = ["CLASSES", "COLOURS", "IGNORE", "draw", "is_sparse"]
+__all__ = ["CLASSES", "COLOURS", "draw", "is_sparse"]
 
 SPARSE = 1871  # seeds what decides which scenes are sparse
 GOLDEN = (5**0.5 - 1) / 2

@@ -19,17 +19,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.core.errors import ConfigError
-from fewmask.learning.fit import FitConfig
+from fewmask.core.masks import IGNORE
+from fewmask.learning.class_weights import ClassWeightsConfig, fill_class_weights
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
-from fewmask.learning.losses import IGNORE, class_weights
+from fewmask.learning.losses import mean_of_valid
 from fewmask.methods.auxiliary.judge import Config as NetworkConfig
 from fewmask.methods.auxiliary.judge import build
 
 GAMMA_RANGE = (1e-3, 1e3)
 
 
-class Config(FitConfig):
-    """``weight_c`` is c of W_k = 1/ln(c + p_k) in eq. (1)."""
+class Config(ClassWeightsConfig):
+    """``weight_c`` is that of W_k in eq. (1), which always weighs."""
 
     network: NetworkConfig = NetworkConfig()
     weight_c: float = Field(default=1.04, gt=1)
@@ -44,12 +45,10 @@ def auxiliary_loss(logits: Tensor, right: Tensor, target: Tensor, weight: Tensor
         target: (B, H, W) int64 true classes, 255 = ignore.
         weight, gamma: (C,).
     """
-    valid = target != IGNORE
-    k = target.masked_fill(~valid, 0)
+    k = target.masked_fill(target == IGNORE, 0)
     positive = gamma[k] * F.softplus(-logits)  # -log a
     negative = F.softplus(logits)  # -log(1 - a)
-    loss = weight[k] * torch.where(right, positive, negative)
-    return torch.where(valid, loss, 0.0).sum() / valid.sum().clamp_min(1)
+    return mean_of_valid(weight[k] * torch.where(right, positive, negative), target)
 
 
 def balance(positive: Tensor, negative: Tensor) -> Tensor:
@@ -88,25 +87,24 @@ class AuxiliaryNetwork(Learner):
 
     @torch.no_grad()
     def begin(self, data: LabelledData) -> None:
-        share = torch.from_numpy(data.counts.per_class / data.counts.total).float()
-        self.weights.copy_(class_weights(share, self.config.weight_c))
+        fill_class_weights(self.weights, data, self.config.weight_c)
         self.segmentation.eval()
-        counts = torch.zeros(2, len(share), dtype=torch.int64, device=self.gamma.device)  # wrong, right
+        counts = torch.zeros(2, len(self.gamma), dtype=torch.int64, device=self.gamma.device)  # wrong, right
         for x, y in data.labelled():
             valid = y != IGNORE
             right = most_likely(self.segmentation(x))[valid] == y[valid]
-            counts += torch.bincount(y[valid] + len(share) * right, minlength=counts.numel()).view_as(counts)
+            counts += torch.bincount(y[valid] + len(self.gamma) * right, minlength=counts.numel()).view_as(counts)
         self.gamma.copy_(balance(positive=counts[1], negative=counts[0]))
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
-        probabilities = self.predict(batch.x_l)
+        probabilities = self._probabilities(batch.x_l)
         right = most_likely(probabilities) == batch.y_l  # y of eq. (1)
         logits = self.net(probabilities)[:, 0].float()
         yield Update("net", auxiliary_loss(logits, right, batch.y_l, self.weights, self.gamma))  # (1)
 
     @torch.no_grad()
-    def predict(self, x: Tensor) -> Tensor:
-        """Class probabilities of the frozen network."""
+    def _probabilities(self, x: Tensor) -> Tensor:
+        """Class probabilities (B, C, H, W) of the frozen network."""
         return self.segmentation(x).float().softmax(1)
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:

@@ -2,7 +2,7 @@
 
 Alonso et al., ICCV 2021. A student learns from labels, and from an averaged teacher's pseudo-labels on strong views.
 Two more terms minimise its entropy, and draw each pixel's feature towards those of its class in a memory. The memory
-holds features of labelled images. With ``source`` (FitConfig) a second, labelled domain joins the labelled images, but
+holds features of labelled images. With ``source`` a second, labelled domain joins the labelled images, but
 never enters the memory (section 4.3.2).
 
 Choices, where paper and released code differ (docs/methods/contrastive.md has them all, and the switches):
@@ -23,13 +23,15 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewmask.consistency.augment import Augment, Strong, Weak, augment
+from fewmask.consistency.augment import Augment, StrongAugment, WeakAugment, augment
 from fewmask.consistency.classmix import Views
 from fewmask.consistency.ema import Ema
+from fewmask.core.masks import IGNORE
 from fewmask.learning.batchnorm import Mode
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import BeginningConfig, TwoDomainsConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
-from fewmask.learning.losses import IGNORE, cross_entropy
+from fewmask.learning.losses import cross_entropy, mean_of_valid
+from fewmask.learning.schedules import cosine_decay, exponential_ramp, step_up
 from fewmask.learning.views import WeakViews
 from fewmask.methods.contrastive.memory import Memory
 from fewmask.methods.contrastive.pixels import ContrastConfig, Pixels
@@ -45,18 +47,17 @@ class Crops(WeakViews):
     shift: int = Field(default=0, ge=0, le=32)
 
 
-class Config(FitConfig):
+class Config(UnlabelledConfig, TwoDomainsConfig, BeginningConfig):
     """A step has ``batch`` labelled and ``unlabelled`` other images, the others in ``augmentations`` strong views each.
 
     The lambdas weigh eqs. (6), (7) and (11); 0 leaves a term out, as in Table 5. ``warm_up`` counts steps. Before its
     end the contrast and the class weights are off and the pseudo-labels weigh little. The memory fills from half of it.
     """
 
-    unlabelled: PositiveInt  # no default: without unlabelled images this is another method
     batch_norm: Mode = "statistics"
     views: Crops = Crops()
-    weak: Weak = Weak()
-    strong: Strong = Strong()
+    weak: WeakAugment = WeakAugment()
+    strong: StrongAugment = StrongAugment()
     augmentations: PositiveInt = 2
     lambda_pseudo: NonNegativeFloat = 1.0
     lambda_ent: NonNegativeFloat = 0.01
@@ -69,13 +70,6 @@ class Config(FitConfig):
     decay: Literal["cosine"] | Decay = "cosine"
     contrast: ContrastConfig = ContrastConfig()
     publish: Literal["student", "teacher"] = "student"
-
-    @model_validator(mode="after")
-    def _asks_nothing_of_stores(self) -> Self:
-        for key in ("pseudo", "fixed_void"):
-            if getattr(self, key):
-                raise ValueError(f"{key} is about stored pseudo-labels, and this method makes its own; remove it")
-        return self
 
     @model_validator(mode="after")
     def _contrasts_some_time(self) -> Self:
@@ -96,7 +90,7 @@ class Contrastive(Learner):
     def __init__(self, config: Config, task: Task):
         super().__init__()
         classes, net = len(task.class_names), task.new_network()
-        assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
+        assert isinstance(net, SegNet), "every network that segments images is a SegNet"
         self.config, self.task, self.classes = config, task, classes
         self.student = Pixels(net, classes, config.contrast)
         self.teacher = Ema(self.student, config.batch_norm)
@@ -104,11 +98,6 @@ class Contrastive(Learner):
         self.register_buffer("labelled_area", torch.zeros(classes))  # of each class in all masks, in whole images
         self.register_buffer("pseudo_area", torch.zeros(classes))
         self.register_buffer("images", torch.zeros(2, dtype=torch.long))  # labelled, unlabelled
-
-    @property
-    def _teacher(self) -> Pixels:
-        assert isinstance(self.teacher.net, Pixels)
-        return self.teacher.net
 
     def players(self) -> dict[str, nn.Module]:
         return {"student": self.student}
@@ -136,17 +125,16 @@ class Contrastive(Learner):
         terms["sup"] = cross_entropy(logits, labelled.labels, weights)  # (4)
         if contrasting:
             terms["contr"] = terms["contr"] + self.student.contrast(features, labelled.labels, self.memory)
-        lambdas = {
-            "sup": 1.0,
-            "pseudo": config.lambda_pseudo * ramp(done, config.warm_up, config.pseudo_ramp),
-            "ent": config.lambda_ent,
-            "contr": config.lambda_contr,
-        }
-        loss = torch.stack([lambdas[name] * term for name, term in terms.items()]).sum()  # (1)
-        yield Update("student", loss, {name: term.detach() for name, term in terms.items()} | self._filled())
+        yield Update.weighted("student", terms | self._filled(), self._lambdas(done))  # (1)
         if config.lambda_contr and 2 * done > config.warm_up and not batch.source:
-            self._teacher.remember(labelled, self.memory, len(labelled.x) * self._kept)
+            self.teacher.net.remember(labelled, self.memory, len(labelled.x) * self._kept)
         self.teacher.update(self.student, decay_at(done, t, config.decay))  # (2)
+
+    def _lambdas(self, done: int) -> dict[str, float]:
+        config = self.config
+        rising = exponential_ramp if config.pseudo_ramp == "exponential" else step_up  # code; paper
+        lambda_pseudo = config.lambda_pseudo * rising(done, config.warm_up)
+        return {"sup": 1.0, "pseudo": lambda_pseudo, "ent": config.lambda_ent, "contr": config.lambda_contr}
 
     def _augmented(self, config: Augment, x: Tensor, labels: Tensor, confidence: Tensor) -> Views:
         return augment(config, x, labels, confidence, self.task.normalise)
@@ -193,27 +181,14 @@ class Contrastive(Learner):
         weights = torch.where(labelled, (median / frequency).sqrt(), 0)
         return weights.where(labelled, weights.max())
 
-    def predict(self, x: Tensor) -> Tensor:
-        return self._published()(x).float().softmax(1)
-
     def result(self) -> tuple[dict[str, Any], nn.Module]:
-        return self.task.network, self._published()
-
-    def _published(self) -> SegNet:
-        return (self._teacher if self.config.publish == "teacher" else self.student).net
-
-
-def ramp(done: int, warm_up: int, kind: str) -> float:
-    """The weight of the pseudo-labels: exp(-5 (1 - done / warm_up)^2), then 1 (code); or 0, then 1 (paper)."""
-    if done >= warm_up:
-        return 1.0
-    return math.exp(-5 * (1 - done / warm_up) ** 2) if kind == "exponential" else 0.0
+        return self.task.network, self.teacher.published(self.config.publish, self.student).net
 
 
 def decay_at(done: int, t: float, kind: float | str) -> float:
     """The teacher's decay: a constant (paper), or from 0.995 to 1 along a cosine (code); 0 at first, when it is the
     student, and little at the start."""
-    wanted = 1 - 0.005 * (math.cos(math.pi * t) + 1) / 2 if isinstance(kind, str) else kind
+    wanted = 1 - 0.005 * cosine_decay(t) if isinstance(kind, str) else kind
     return min(1 - 1 / (10 * done + 1), wanted)
 
 
@@ -226,6 +201,5 @@ def pseudo_loss(logs: Tensor, labels: Tensor, confidence: Tensor, weights: Tenso
 
 def entropy(logs: Tensor, labels: Tensor, normalised: bool) -> Tensor:
     """Eq. (7), the mean over pixels that are not ignored; normalised (code): in 0..1, divided by ln C."""
-    each, valid = -(logs.exp() * logs).sum(1), labels != IGNORE
-    mean = (each * valid).sum() / valid.sum().clamp(min=1)
+    mean = mean_of_valid(-(logs.exp() * logs).sum(1), labels)
     return mean / math.log(logs.shape[1]) if normalised else mean

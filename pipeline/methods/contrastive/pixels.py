@@ -7,11 +7,11 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from fewmask.consistency.classmix import Views
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
-from fewmask.learning.views import IGNORE
 from fewmask.methods.contrastive.attention import ClassAttention, scores_of
+from fewmask.methods.contrastive.contrast_loss import contrastive_loss
 from fewmask.methods.contrastive.groups import sample
-from fewmask.methods.contrastive.loss import contrastive_loss
 from fewmask.methods.contrastive.memory import Memory
 from fewmask.nets.base.segnet import SegNet
 

@@ -17,16 +17,17 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt, Strict, model_validator
+from pydantic import Field, NonNegativeFloat, Strict, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.consistency.augment import Augment, Intensity, Probability, Sigmas, Turn, augment
 from fewmask.consistency.ema import Ema
 from fewmask.core.params import Size
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import BeginningConfig, JoinedConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, Learner, Task, Update
 from fewmask.learning.losses import binary_cross_entropy
+from fewmask.learning.schedules import linear_ramp
 from fewmask.learning.views import WeakViews
 from fewmask.methods.mlmt.tagger import Tagger, on_encoder, on_network
 from fewmask.nets.base.encoders import EncoderConfig
@@ -45,7 +46,7 @@ class Whole(WeakViews):
     shift: Literal[0] = 0
 
 
-class Strong(Augment):
+class StudentViews(Augment):
     """The student's views of unlabelled images (released code)."""
 
     resize: Literal[0] = 0
@@ -59,7 +60,7 @@ class Strong(Augment):
     mix: Literal[0] = 0  # an image with parts of another shows other classes
 
 
-class Config(FitConfig):
+class Config(UnlabelledConfig, JoinedConfig, BeginningConfig):
     """``batch`` labelled and ``unlabelled`` other images make a step.
 
     ``encoder``: null uses ``network``, beginning with the weights that ``begin_with`` names; otherwise an encoder of
@@ -67,12 +68,11 @@ class Config(FitConfig):
     the consistency of eq. (6); 0 is the row CNN of Table 5. It rises from 0 over ``ramp``, two shares of the training.
     """
 
-    unlabelled: PositiveInt
     batch_norm: Literal["trained", "statistics"] = "trained"
     encoder: EncoderConfig | None = None
     size: Size | None = None
     views: Whole = Whole()
-    strong: Strong = Strong()
+    strong: StudentViews = StudentViews()
     lambda_cons: NonNegativeFloat = 1.0
     consistency: Literal["cosine", "mse"] = "cosine"
     ramp: Ramp = (0.1, 0.6)
@@ -119,9 +119,9 @@ class MLMT(Learner):
         terms = {"cls": binary_cross_entropy(z, batch.z_l)}  # (6), first term
         if config.lambda_cons:
             terms["cons"] = self._consistency(batch, z)
-        weights = {"cls": 1.0, "cons": config.lambda_cons * ramp(t, config.ramp)}
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()  # (6)
-        yield Update("student", loss, {name: term.detach() for name, term in terms.items()})
+        begin, end = config.ramp
+        lambdas = {"cls": 1.0, "cons": config.lambda_cons * linear_ramp(t, begin, end - begin)}
+        yield Update.weighted("student", terms, lambdas)  # (6)
         self.teacher.update(self.student, min(1 - 1 / (round(t * config.steps) + 1), config.decay))
 
     def _consistency(self, batch: Batch, z: Tensor) -> Tensor:
@@ -136,18 +136,12 @@ class MLMT(Learner):
         labels = x.new_zeros((len(x), *x.shape[2:]), dtype=torch.long)
         return augment(self.config.strong, x, labels, labels.float(), self.task.normalise).x
 
-    def predict(self, x: Tensor) -> Tensor:
-        """x (B, 3, H, W) -> scores (B, C) in 0..1: not of pixels, but of the image."""
-        return self._published()(x).float().sigmoid()
-
     def result(self) -> tuple[dict[str, Any], nn.Module]:
         config = self.config
         network = config.encoder.model_dump(mode="json") if config.encoder else self.task.network
         size = list(config.size) if config.size else None
-        return {"name": "tagger", "network": {**network, "weights": None}, "size": size}, self._published()
-
-    def _published(self) -> nn.Module:
-        return self.teacher.net if self.config.publish == "teacher" else self.student
+        published = self.teacher.published(config.publish, self.student)
+        return {"name": "tagger", "network": {**network, "weights": None}, "size": size}, published
 
 
 def new_tagger(config: Config, task: Task) -> Tagger:
@@ -155,7 +149,7 @@ def new_tagger(config: Config, task: Task) -> Tagger:
     classes = len(task.class_names)
     if config.encoder is None:
         net = task.new_network()
-        assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
+        assert isinstance(net, SegNet), "every network that segments images is a SegNet"
         return on_network(net, classes, config.size)
     tagger = on_encoder(config.encoder, classes, config.size)
     tagger.rescale((task.normalise.mean, task.normalise.std), normalisation(config.encoder))
@@ -166,11 +160,3 @@ def mirrored(x: Tensor) -> Tensor:
     """x (B, 3, H, W) with every image as likely as not left to right; drawn on the host, from torch's generator."""
     flipped = (torch.rand(len(x)) < 0.5).to(x.device, non_blocking=True)
     return torch.where(flipped[:, None, None, None], x.flip(3), x)
-
-
-def ramp(t: float, shares: tuple[float, float]) -> float:
-    """0 until the first share of the training, 1 from the second on, a line between."""
-    begin, end = shares
-    if t >= end:
-        return 1.0
-    return max(0.0, (t - begin) / (end - begin)) if end > begin else 0.0

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.core.params import Section, Size
-from fewmask.nets.base.encoders import EncoderConfig, encoder_row
+from fewmask.nets.base.encoders import EncoderConfig, encoder_backbone
 from fewmask.nets.base.published import network_module
-from fewmask.nets.base.segnet import Row, SegNet, in_a_row
+from fewmask.nets.base.segnet import Backbone, SegNet, run_blocks
 
 Scale = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel
 FLOOR, EVEN = 1e-6, 0.01  # least area that is told from none; area at which a class is at first as likely there as not
@@ -44,14 +44,14 @@ class Areas(nn.Module):
 
 
 class Average(nn.Module):
-    """x (B, 3, H, W) -> the last features of a row of blocks, averaged over all positions, (B, D)."""
+    """x (B, 3, H, W) -> the last features of a backbone, averaged over all positions, (B, D)."""
 
-    def __init__(self, row: Row):
+    def __init__(self, backbone: Backbone):
         super().__init__()
-        self.blocks = row.blocks
+        self.blocks = backbone.blocks
 
     def forward(self, x: Tensor) -> Tensor:
-        return in_a_row(self.blocks, x)[-1].mean((2, 3))
+        return run_blocks(self.blocks, x)[-1].mean((2, 3))
 
 
 class Tagger(nn.Module):
@@ -93,8 +93,8 @@ def on_network(net: SegNet, classes: int, size: tuple[int, int] | None) -> Tagge
 
 def on_encoder(config: EncoderConfig, classes: int, size: tuple[int, int] | None) -> Tagger:
     """A tagger that looks with an encoder of its own."""
-    row = encoder_row(config)
-    return Tagger(Average(row), row.channels[-1], classes, size)
+    backbone = encoder_backbone(config)
+    return Tagger(Average(backbone), backbone.channels[-1], classes, size)
 
 
 def build(config: Config, classes: int) -> Tagger:

@@ -13,16 +13,18 @@ Choices, where paper and released code differ (docs/methods/s4gan.md has them al
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
+from fewmask.core.masks import IGNORE
 from fewmask.learning.batchnorm import Mode
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.class_weights import ClassWeightsConfig, fill_class_weights
+from fewmask.learning.config import BeginningConfig, TwoDomainsConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
-from fewmask.learning.losses import IGNORE, binary_cross_entropy, class_share, class_weights, cross_entropy
+from fewmask.learning.losses import binary_cross_entropy, cross_entropy
 from fewmask.learning.optim import OptimiserConfig
 from fewmask.methods.s4gan.discriminator import Discriminator, DiscriminatorConfig, one_hot
 
@@ -33,15 +35,14 @@ class PlayerConfig(DiscriminatorConfig):
     optimiser: OptimiserConfig = OptimiserConfig(name="adam", lr=1e-4, momentum=0.9, beta_2=0.99)
 
 
-class Config(FitConfig):
+class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningConfig):
     """``lambda_fm`` and ``lambda_st`` weigh eqs. (2) and (3); 0 leaves a term out, as in Table 6.
 
     ``gamma``: images that D scores above it teach S; 1 stops them all. ``adversarial: standard`` is the row SGAN of
-    that table: S learns to make D take its maps for true, with the weight ``lambda_fm``. ``weight_c`` is for eq. (1),
-    as in methods/supervised/supervised.py; null, the paper's, weighs all classes alike.
+    that table: S learns to make D take its maps for true, with the weight ``lambda_fm``. ``weight_c`` is for eq. (1);
+    the paper's is null.
     """
 
-    unlabelled: PositiveInt  # no default: without unlabelled images this is another method
     batch_norm: Mode = "statistics"
     discriminator: PlayerConfig = PlayerConfig()
     adversarial: Literal["feature_matching", "standard"] = "feature_matching"
@@ -49,17 +50,9 @@ class Config(FitConfig):
     lambda_fm: NonNegativeFloat = 0.1
     lambda_st: NonNegativeFloat = 1.0
     gamma: float = Field(default=0.6, ge=0, le=1)
-    weight_c: float | None = Field(default=None, gt=1)
 
     def optimiser_of(self, player: str) -> OptimiserConfig:
         return self.discriminator.optimiser if player == "discriminator" else self.optimiser
-
-    @model_validator(mode="after")
-    def _asks_nothing_of_stores(self) -> Self:
-        for key in ("pseudo", "fixed_void"):
-            if key in self.model_fields_set:
-                raise ValueError(f"{key} is about stored pseudo-labels, and this method makes its own; remove it")
-        return self
 
 
 class S4GAN(Learner):
@@ -79,8 +72,7 @@ class S4GAN(Learner):
         return {"net": self.net, "discriminator": self.discriminator}
 
     def begin(self, data: LabelledData) -> None:
-        if self.config.weight_c is not None:
-            self.weights.copy_(class_weights(class_share(data.counts, "global"), self.config.weight_c))
+        fill_class_weights(self.weights, data, self.config.weight_c)
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         config, count = self.config, len(batch.x_l)
@@ -108,9 +100,6 @@ class S4GAN(Learner):
     def _pairs(self, maps: Tensor, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) beside their images (B, 3, H, W), colours in 0..1, whoever made the maps."""
         return torch.cat([maps, self.task.normalise.colours(x)], 1)
-
-    def predict(self, x: Tensor) -> Tensor:
-        return self.net(x).float().softmax(1)
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:
         return self.task.network, self.net

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from fewmask.nets.base.segnet import SegNet, maps_of, resting
+from fewmask.nets.base.segnet import SegNet, inference_mode_of, maps_of
 from fewmask.nets.routing.cells import convolved
 
 
@@ -43,6 +43,6 @@ class Solver(nn.Module):
 
 def channels_of(net: SegNet) -> list[int]:
     """Those of the maps of its last block, read off an empty image; batch norm learns nothing."""
-    with torch.no_grad(), resting(net):
+    with torch.no_grad(), inference_mode_of(net):
         maps = maps_of(net.features(torch.zeros(1, 3, 64, 64))[-1])
     return [y.shape[1] for y in maps]

@@ -16,7 +16,7 @@ from math import ceil
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,9 +24,12 @@ from fewmask.consistency.ema import Ema
 from fewmask.core.errors import ConfigError
 from fewmask.core.params import Section
 from fewmask.costs.route_cost import Costs, costs_of
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.class_weights import ClassWeightsConfig, fill_class_weights
+from fewmask.learning.config import BeginningConfig, TwoDomainsConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
-from fewmask.learning.losses import class_share, class_weights, cross_entropy, ohem_cross_entropy
+from fewmask.learning.losses import cross_entropy
+from fewmask.learning.schedules import linear_ramp
+from fewmask.methods.selene.hard_pixels import OhemConfig, ohem_cross_entropy
 from fewmask.methods.selene.jigsaw import TABLE, Puzzles, draw_puzzles, reordered
 from fewmask.methods.selene.pretext import Solver
 from fewmask.nets.base.segnet import Features, Levels, SegNet, maps_of
@@ -34,13 +37,6 @@ from fewmask.nets.routing.routing import encoder_of
 
 LAMBDA_2 = {"none": 0.0, "mean_teacher": 100.0, "co_teaching": 5.0}  # the paper's; on VOC 0.5 to 1.5 for co-teaching
 NOMINAL = (512, 512)  # where views are whole images: shares of cost hardly depend on the size
-
-
-class OhemConfig(Section):
-    """Hard pixels of the supervised loss: their class has at most this probability; at least ``kept`` an image."""
-
-    threshold: float = Field(default=0.7, gt=0, lt=1)
-    kept: PositiveInt = 50_000
 
 
 class BudgetConfig(Section):
@@ -58,7 +54,7 @@ class BudgetConfig(Section):
     cost: Literal["expected", "executed"] = "executed"
 
 
-class Config(FitConfig):
+class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningConfig):
     """``semi`` and ``jigsaw`` choose the row of Tables 1 to 4; ``network`` is a section like the top level's.
 
     - ``lambda_1`` weighs the puzzles. A share ``shuffled`` of the images is shuffled; the others stay as they are.
@@ -66,9 +62,10 @@ class Config(FitConfig):
     - ``ramp`` is the share of the training over which ``lambda_2`` rises from 0. The paper has none, but its networks
       begin pretrained.
     - ``ohem`` restricts the supervised loss to hard pixels (Cityscapes). ``budget`` makes gates close.
-    - ``weight_c`` is as in methods/supervised/supervised.py; null, the paper's, weighs all classes alike.
+    - ``weight_c``: the paper's is null.
     """
 
+    unlabelled: NonNegativeInt = 0  # puzzles may be of labelled images alone
     network: dict[str, Any] = Field(default={})
     semi: Literal["none", "mean_teacher", "co_teaching"] = "mean_teacher"
     jigsaw: bool = True
@@ -80,18 +77,14 @@ class Config(FitConfig):
     publish: Literal["student", "teacher"] = "student"
     ohem: OhemConfig | None = None
     budget: BudgetConfig | None = None
-    weight_c: float | None = Field(default=None, gt=1)
 
     def lambda_2_at(self, t: float) -> float:
         """What lambda_2 is when the share ``t`` of the training is done."""
         whole = LAMBDA_2[self.semi] if self.lambda_2 is None else self.lambda_2
-        return whole * rising(t, 0, self.ramp)
+        return whole * linear_ramp(t, 0, self.ramp)
 
     @model_validator(mode="after")
     def _has_what_it_learns_from(self) -> Self:
-        for key in ("pseudo", "fixed_void"):
-            if key in self.model_fields_set:
-                raise ValueError(f"{key} is about stored pseudo-labels, and this method makes its own; remove it")
         if self.semi != "none" and not self.unlabelled:
             raise ValueError(f"unlabelled is 0, and semi: {self.semi} learns from unlabelled images; raise it")
         if self.publish == "teacher" and self.semi != "mean_teacher":
@@ -115,22 +108,21 @@ class Selene(Learner):
         self.peer = self._new() if config.semi == "co_teaching" else None
         if self.peer is not None and _equal(_net(self.net), _net(self.peer)):
             found = "network.weights: fills the whole network, so that both peers would begin alike"
-            raise ConfigError(f"{found}; expected weights of its row of blocks alone, or null. Change it.")
+            raise ConfigError(f"{found}; expected weights of its backbone alone, or null. Change it.")
         self.teacher = Ema(_net(self.net), config.batch_norm) if config.semi == "mean_teacher" else None
         self.costs = _costs(_net(self.net), config)
         self.register_buffer("weights", torch.ones(len(task.class_names)))
 
     def _new(self) -> nn.Module:
         net = self.task.new_network()
-        assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
+        assert isinstance(net, SegNet), "every network that segments images is a SegNet"
         return Solver(net, len(TABLE)) if self.config.jigsaw else net
 
     def players(self) -> dict[str, nn.Module]:
         return {"net": self.net} | ({"peer": self.peer} if self.peer is not None else {})
 
     def begin(self, data: LabelledData) -> None:
-        if self.config.weight_c is not None:
-            self.weights.copy_(class_weights(class_share(data.counts, "global"), self.config.weight_c))
+        fill_class_weights(self.weights, data, self.config.weight_c)
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         x, y, puzzles = self._shown(batch)
@@ -147,7 +139,7 @@ class Selene(Learner):
                 other = logits["peer" if name == "net" else "net"]
                 terms["cps"] = cross_entropy(logits[name], most_likely(other))  # (5), (6)
             terms |= self._budget(features[name])
-            yield Update(name, self._total(terms, t), _named(terms, "" if name == "net" else "_peer"))  # (8)
+            yield Update.weighted(name, terms, self._lambdas(t), "" if name == "net" else "_peer")  # (8)
         if self.teacher is not None:
             self.teacher.update(_net(self.net), self.config.decay)  # (2)
 
@@ -193,21 +185,15 @@ class Selene(Learner):
         share = expected if budget.cost == "expected" else executed + expected - expected.detach()
         return {"budget": (share - budget.share).square(), **terms}
 
-    def _total(self, terms: dict[str, Tensor], t: float) -> Tensor:
-        """Eq. (8), and the budget."""
+    def _lambdas(self, t: float) -> dict[str, float]:
+        """Of eq. (8), and of the budget; the terms without one are only logged."""
         lambda_2, budget = self.config.lambda_2_at(t), self.config.budget
-        lambda_b = 0.0 if budget is None else budget.weight * rising(t, budget.begin, budget.ramp)
-        lambdas = {"sup": 1.0, "jig": self.config.lambda_1, "mt": lambda_2, "cps": lambda_2, "budget": lambda_b}
-        return torch.stack([lambdas[name] * term for name, term in terms.items() if name in lambdas]).sum()
-
-    def predict(self, x: Tensor) -> Tensor:
-        return self._published()(x).float().softmax(1)
+        lambda_b = 0.0 if budget is None else budget.weight * linear_ramp(t, budget.begin, budget.ramp)
+        return {"sup": 1.0, "jig": self.config.lambda_1, "mt": lambda_2, "cps": lambda_2, "budget": lambda_b}
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:
-        return self.task.network, self._published()
-
-    def _published(self) -> nn.Module:
-        return self.teacher.net if self.teacher is not None and self.config.publish == "teacher" else _net(self.net)
+        net = _net(self.net)
+        return self.task.network, self.teacher.published(self.config.publish, net) if self.teacher else net
 
 
 def _net(player: nn.Module) -> SegNet:
@@ -221,17 +207,6 @@ def _equal(net: nn.Module, other: nn.Module) -> bool:
     """Whether all parameters are; on no device nobody can tell."""
     pairs = zip(net.parameters(), other.parameters(), strict=True)
     return all(not one.is_meta and torch.equal(one, two) for one, two in pairs)
-
-
-def _named(terms: dict[str, Tensor], suffix: str) -> dict[str, Tensor]:
-    return {name + suffix: term.detach() for name, term in terms.items()}
-
-
-def rising(t: float, begin: float, within: float) -> float:
-    """0 until the share ``begin`` of the training, 1 from ``begin + within`` on, a line between."""
-    if t < begin:
-        return 0.0
-    return min(1.0, (t - begin) / within) if within else 1.0
 
 
 def _costs(net: SegNet, config: Config) -> Costs | None:

@@ -3,27 +3,26 @@
 With ``--join STORE`` (stages/fit.py) the images of a label store count as labelled, with their pseudo-labels as masks.
 That is stage 3 of the auxiliary-network paper, "retrain using all images", and needs no code of its own.
 
-Choices (the paper is silent): weights come only from the images with true masks, once, before training. p_k has void in
-its denominator (``global``), as in the code of the weights' source, Paszke et al. 2016.
+Choices (the paper is silent): learning/class_weights.py has those of the class weights.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.class_weights import ClassShareConfig, fill_class_weights
+from fewmask.learning.config import BeginningConfig, JoinedLabelsConfig, TwoDomainsConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
-from fewmask.learning.losses import class_share, class_weights, cross_entropy
+from fewmask.learning.losses import cross_entropy
 
 
-class Config(FitConfig):
-    """``weight_c`` is c of W_k = 1/ln(c + p_k); null weighs all classes alike."""
+class Config(ClassShareConfig, JoinedLabelsConfig, TwoDomainsConfig, BeginningConfig):
+    """The classes weigh by default."""
 
     weight_c: float | None = Field(default=1.1, gt=1)
-    share: Literal["global", "present"] = "global"
 
 
 class Supervised(Learner):
@@ -41,15 +40,10 @@ class Supervised(Learner):
         return {"net": self.net}
 
     def begin(self, data: LabelledData) -> None:
-        if self.config.weight_c is not None:
-            share = class_share(data.counts, self.config.share)
-            self.weights.copy_(class_weights(share, self.config.weight_c))
+        fill_class_weights(self.weights, data, self.config.weight_c, self.config.share)
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         yield Update("net", cross_entropy(self.net(batch.x_l), batch.y_l, self.weights))
-
-    def predict(self, x: Tensor) -> Tensor:
-        return self.net(x).float().softmax(1)
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:
         return self.task.network, self.net

@@ -1,6 +1,6 @@
 """The multi-task network of "A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation" (Fig. 1).
 
-A second branch, for a second task, leaves a segmentation network's row of blocks; prediction uses the first alone.
+A second branch, for a second task, leaves a segmentation network's backbone; prediction uses the first alone.
 
 Choices: own blocks have no batch norm; in the authors' code it is frozen at its initial identity. Their weights are
 drawn from N(0, 0.01). The branch has C outputs (the paper), not C + 1 (the code, one never a target).
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fewmask.core.errors import ConfigError
 from fewmask.core.params import Section
 from fewmask.nets.base.published import network_module
-from fewmask.nets.base.segnet import Row, SegNet, in_a_row, measured
+from fewmask.nets.base.segnet import Backbone, SegNet, measured, run_blocks
 
 UNITS = 3  # bottlenecks of an own block, as many as conv5 has
 STD = 0.01
@@ -42,7 +42,7 @@ class TwoBranches(nn.Module):
         """x (B, 3, H, W) -> two times (B, C, H, W); the shared blocks run once."""
         features = self.net.features(x)
         shared = features[: self.shared]
-        own = in_a_row(self.own_blocks, shared[-1])
+        own = run_blocks(self.own_blocks, shared[-1])
         logits = self.net.head(features), self.own_head([*shared, *own])
         first, second = (self.net.enlarged(each, x.shape[2:]) for each in logits)
         return first, second
@@ -54,22 +54,25 @@ def with_branch(net: nn.Module, network: dict[str, Any], config: BranchConfig, c
     Raises:
         ConfigError: more own blocks than the network can share the rest of.
     """
-    assert isinstance(net, SegNet), "every network that segments images is a row of blocks and a head"
-    row = measured(net.blocks)
-    shared = len(row.blocks) - (config.own_blocks - 1)
+    assert isinstance(net, SegNet), "every network that segments images is a SegNet"
+    backbone = measured(net.blocks)
+    count = len(backbone.blocks)
+    shared = count - (config.own_blocks - 1)
     if shared < 1:
         raise ConfigError(
-            f"branch.own_blocks: found {config.own_blocks}; '{network['name']}' has {len(row.blocks)} block(s) and a "
-            f"head, of which the first block must be shared: expected at most {len(row.blocks)}."
+            f"branch.own_blocks: found {config.own_blocks}; '{network['name']}' has {count} block(s) and a head, and "
+            f"the first block must be shared: expected at most {count}. Lower it."
         )
     module = network_module(network["name"])
-    channels = row.channels[:shared] + [max(4, round(c * config.width)) for c in row.channels[shared:]]
-    strides = [1, *(after // before for before, after in pairwise(row.strides))]
+    channels = backbone.channels[:shared] + [max(4, round(c * config.width)) for c in backbone.channels[shared:]]
+    strides = [1, *(after // before for before, after in pairwise(backbone.strides))]
     own = [
-        residual_block(channels[i - 1], channels[i], strides[i], _rate(row.blocks[i]))
-        for i in range(shared, len(row.blocks))
+        residual_block(channels[i - 1], channels[i], strides[i], _rate(backbone.blocks[i]))
+        for i in range(shared, count)
     ]
-    head = module.head(module.Config.model_validate(network), Row(row.blocks, channels, row.strides), classes)
+    head = module.head(
+        module.Config.model_validate(network), Backbone(backbone.blocks, channels, backbone.strides), classes
+    )
     return TwoBranches(net, shared, nn.ModuleList(own), head)
 
 

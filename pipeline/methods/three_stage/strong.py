@@ -26,10 +26,10 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
 
-WHITE = 255.0
-FIXED = 16  # bits behind the point of a place
+WHITE, FIXED = 255.0, 16  # the brightest value; bits behind the point of a place
 
 Operation = tuple[str, int]  # name and level, 1 to 9, negative to mirror a geometric one
 Hole = tuple[int, int, int, int]  # top, bottom, left, right
@@ -45,7 +45,7 @@ class StrongViews(Section):
     hole: PositiveInt = 32
 
 
-def draw_strong(config: StrongViews, count: int, size: tuple[int, int]) -> "Strong":
+def draw_strong(config: StrongViews, count: int, size: tuple[int, int]) -> "DrawnViews":
     """Draw strong views of ``count`` images of ``size`` (H, W) from torch's global generator, for any device."""
     shape = (count, config.operations)
     kinds, signs = torch.randint(len(NAMES), shape), torch.randint(2, shape) * 2 - 1
@@ -54,7 +54,7 @@ def draw_strong(config: StrongViews, count: int, size: tuple[int, int]) -> "Stro
     rows = torch.stack([kinds * applied, levels], 2).tolist()
     operations = [[(NAMES[kind], level) for kind, level in row if kind > 0] for row in rows]
     holes = [[_hole(centre, config.hole, size) for centre in image] for image in centres.tolist()]
-    return Strong(size, operations, holes)
+    return DrawnViews(size, operations, holes)
 
 
 def _hole(centre: list[int], side: int, size: tuple[int, int]) -> Hole:
@@ -63,7 +63,7 @@ def _hole(centre: list[int], side: int, size: tuple[int, int]) -> Hole:
 
 
 @dataclass(frozen=True)
-class Strong:
+class DrawnViews:
     """A and B: the operations that each image of a batch goes through, in this order, and its holes."""
 
     size: tuple[int, int]
@@ -94,7 +94,7 @@ class Strong:
         for top, bottom, left, right in self.holes[index]:
             out[top:bottom, left:right] = grey
 
-    def labels(self, maps: Tensor, fill: int = 255) -> Tensor:
+    def labels(self, maps: Tensor, fill: int = IGNORE) -> Tensor:
         """B: integer maps (B, H, W) or (B, K, H, W) -> the same, ``fill`` where the source is outside the image.
 
         A hole hides the image alone: what is under it stays a target. Where nothing moves, ``maps`` itself.

@@ -14,15 +14,17 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 from torch import Tensor, nn
 
 from fewmask.consistency.ema import Ema
 from fewmask.core.errors import ConfigError
 from fewmask.learning.batchnorm import Mode
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.class_weights import ClassShareConfig, fill_class_weights
+from fewmask.learning.config import BeginningConfig, StoredLabelsConfig, TwoDomainsConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
-from fewmask.learning.losses import class_share, class_weights, cross_entropy
+from fewmask.learning.losses import cross_entropy
+from fewmask.learning.schedules import linear_ramp, piecewise
 from fewmask.methods.three_stage.branch import BranchConfig, with_branch
 from fewmask.methods.three_stage.strong import StrongViews, draw_strong
 
@@ -32,7 +34,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 From = Annotated[tuple[Share, Decay], Field(strict=False)]  # YAML has lists
 
 
-class Config(FitConfig):
+class Config(UnlabelledConfig, StoredLabelsConfig, ClassShareConfig, TwoDomainsConfig, BeginningConfig):
     """``batch`` labelled images and ``unlabelled`` of all training images make a step.
 
     - ``lambda_1`` and ``lambda_2`` weigh eqs. (1) and (3). 0 is the ablation without consistency (CR) or without task 2
@@ -43,10 +45,9 @@ class Config(FitConfig):
       averaging (EMA).
     - ``ramp`` is the share over which ``lambda_1`` rises from 0. The paper has none, but its networks begin pretrained.
       The first targets of a teacher that begins at random are noise.
-    - ``weight_c`` is for eq. (2), as in methods/supervised/supervised.py; null, the paper's, weighs all classes alike.
+    - ``weight_c`` is for eq. (2); the paper's is null.
     """
 
-    unlabelled: PositiveInt  # no default: without unlabelled images this is another method
     unlabelled_pool: Literal["unlabelled", "all"] = "all"
     batch_norm: Mode = "frozen"
     lambda_1: NonNegativeFloat = 0.5
@@ -56,8 +57,6 @@ class Config(FitConfig):
     strong: StrongViews | None = StrongViews()
     decay: list[From] = Field(default=[(0, 0.99), (1 / 3, 0.995), (2 / 3, 0.9975), (5 / 6, 0.999)])
     publish: Literal["teacher", "student"] = "teacher"
-    weight_c: float | None = Field(default=None, gt=1)
-    share: Literal["global", "present"] = "global"
 
     @model_validator(mode="after")
     def _decays_from_the_start(self) -> Self:
@@ -65,11 +64,6 @@ class Config(FitConfig):
         if begins[:1] != [0] or begins != sorted(set(begins)):
             raise ValueError(f"decay begins at the shares {begins}; expected 0 first, then rising, such as [[0, 0.99]]")
         return self
-
-
-def decay_at(t: float, schedule: list[tuple[float, float]]) -> float:
-    """The decay of the last entry whose beginning is not after ``t`` (0..1)."""
-    return [decay for begin, decay in schedule if begin <= t][-1]
 
 
 class ThreeStage(Learner):
@@ -90,8 +84,7 @@ class ThreeStage(Learner):
         return {"student": self.student}
 
     def begin(self, data: LabelledData) -> None:
-        if self.config.weight_c is not None:
-            self.weights.copy_(class_weights(class_share(data.counts, self.config.share), self.config.weight_c))
+        fill_class_weights(self.weights, data, self.config.weight_c, self.config.share)
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         labelled, (height, width) = len(batch.x_l), batch.x_l.shape[2:]
@@ -108,17 +101,10 @@ class ThreeStage(Learner):
                 raise ConfigError("--labels: found none; expected pseudo-masks for eq. (3). Name a label store.")
             pseudo = torch.cat([batch.p_l, strong.labels(batch.p_u)])  # B y^
             terms["pl"] = cross_entropy(branch, pseudo)  # (3)
-        lambda_1 = self.config.lambda_1 * min(1.0, t / self.config.ramp if self.config.ramp else 1.0)
-        weights = {"seg": 1.0, "con": lambda_1, "pl": self.config.lambda_2}
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()  # (4), (5)
-        yield Update("student", loss, {name: term.detach() for name, term in terms.items()})
-        self.teacher.update(self.student.net, decay_at(t, self.config.decay))
-
-    def predict(self, x: Tensor) -> Tensor:
-        return self._published()(x).float().softmax(1)
+        lambda_1 = self.config.lambda_1 * linear_ramp(t, 0, self.config.ramp)
+        lambdas = {"seg": 1.0, "con": lambda_1, "pl": self.config.lambda_2}
+        yield Update.weighted("student", terms, lambdas)  # (4), (5)
+        self.teacher.update(self.student.net, piecewise(t, self.config.decay))
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:
-        return self.task.network, self._published()
-
-    def _published(self) -> nn.Module:
-        return self.teacher.net if self.config.publish == "teacher" else self.student.net
+        return self.task.network, self.teacher.published(self.config.publish, self.student.net)

@@ -1,4 +1,4 @@
-"""Encoders as a row of blocks, from torchvision or timm; dilation or omission of stages gives the stride asked for.
+"""Encoders as backbones, from torchvision or timm; dilation or omission of stages gives the stride asked for.
 
 ``resnet18|34|50|101`` come from torchvision, ``timm:<model>`` from timm (an extra). Both are imported inside functions:
 the first costs three seconds, the second may be absent.
@@ -13,7 +13,7 @@ from torch import nn
 
 from fewmask.core.errors import ConfigError
 from fewmask.core.params import Section
-from fewmask.nets.base.segnet import Row, in_a_row, measured
+from fewmask.nets.base.segnet import Backbone, measured, run_blocks
 from fewmask.nets.base.weights import RESNETS, State, fill_resnet, fill_timm, timm_module, unknown_encoder
 
 BOTTLENECKS = ("resnet50", "resnet101")
@@ -39,7 +39,7 @@ class EncoderConfig(Section):
     input: Literal["auto", "imagenet", "caffe"] = "auto"
 
 
-def encoder_row(config: EncoderConfig, state: State | None = None) -> Row:
+def encoder_backbone(config: EncoderConfig, state: State | None = None) -> Backbone:
     """The encoder's stages, down to ``output_stride``, with their weights.
 
     Args:
@@ -58,13 +58,13 @@ def encoder_row(config: EncoderConfig, state: State | None = None) -> Row:
             "take the stride; change the encoder, or write 'layout: torchvision'."
         )
     blocks = _timm_blocks(config) if timm else _resnet_blocks(config, state)
-    row = measured(blocks)
-    if row.strides[-1] != config.output_stride:
+    backbone = measured(blocks)
+    if backbone.strides[-1] != config.output_stride:
         raise ConfigError(
-            f"output_stride: found {config.output_stride}, expected {row.strides[-1]}, "
+            f"output_stride: found {config.output_stride}, expected {backbone.strides[-1]}, "
             f"where {config.encoder} ends; write that, or choose another encoder."
         )
-    return row
+    return backbone
 
 
 def _resnet_blocks(config: EncoderConfig, state: State | None) -> list[nn.Module]:
@@ -160,13 +160,13 @@ def _flat(encoder: nn.Module, ends: list[str]) -> list[tuple[str, nn.Module]]:
 
 
 def _same(encoder: Any, blocks: list[nn.Module]) -> bool:
-    """Whether the blocks in a row give the extractor's maps, channels first."""
+    """Whether the blocks, one after the other, give the extractor's maps, channels first."""
     x = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
     encoder.eval()
     try:
         with torch.no_grad():
             wanted = encoder(x)
-            found = in_a_row(blocks, x)
+            found = run_blocks(blocks, x)
         same = all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
         channels = [y.shape[1] for y in found]
     except REFUSALS:

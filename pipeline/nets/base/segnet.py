@@ -1,7 +1,7 @@
-"""The form of every segmentation network: a row of blocks and a head, so that a second branch can leave the row.
+"""The form of every segmentation network: a backbone and a head; a second branch can leave between two blocks.
 
-Its module has ``row(config)``, ``head(config, row, classes)`` and ``build(config, classes)``, which joins the two. A
-block gives one map, or ``Levels`` where it works at several strides at once (routing.py).
+Its module has ``head(config, backbone, classes)`` and ``build(config, classes)``. A block gives one map, or ``Levels``
+where it works at several strides at once (routing.py).
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ class Levels(NamedTuple):
 Features = list[Any]  # of every block, in order: a Tensor, or Levels
 
 
-class Row(NamedTuple):
+class Backbone(NamedTuple):
     """A chain of blocks: each takes the output of the one before. Channels and stride of each output."""
 
     blocks: nn.ModuleList
@@ -37,18 +37,18 @@ class Row(NamedTuple):
     strides: list[int]
 
 
-def measured(blocks: Iterable[nn.Module]) -> Row:
+def measured(blocks: Iterable[nn.Module]) -> Backbone:
     """Channels and strides, read off an empty image; in inference mode, so that batch norm learns nothing."""
-    row = nn.ModuleList(blocks).eval()
+    listed = nn.ModuleList(blocks).eval()
     with torch.no_grad():
-        outputs = [maps_of(y)[-1] for y in in_a_row(row, torch.zeros(1, 3, 64, 64))]
-    row.train()
+        outputs = [maps_of(y)[-1] for y in run_blocks(listed, torch.zeros(1, 3, 64, 64))]
+    listed.train()
     strides = [2 ** round(log2(64 / (y.shape[2] - 0.5))) for y in outputs]  # a ceiling may add one to a side
-    return Row(row, [y.shape[1] for y in outputs], strides)
+    return Backbone(listed, [y.shape[1] for y in outputs], strides)
 
 
 @contextmanager
-def resting(net: nn.Module) -> Iterator[None]:
+def inference_mode_of(net: nn.Module) -> Iterator[None]:
     """Inside the block the network is in inference mode; then every module is in the mode it was."""
     training = [module for module in net.modules() if module.training]
     net.eval()
@@ -64,7 +64,7 @@ def maps_of(output: Tensor | Levels) -> list[Tensor]:
     return output.maps if isinstance(output, Levels) else [output]
 
 
-def in_a_row(blocks: Iterable[nn.Module], x: Tensor) -> Features:
+def run_blocks(blocks: Iterable[nn.Module], x: Tensor) -> Features:
     """x -> the output of every block, in order."""
     outputs = []
     for block in blocks:
@@ -91,7 +91,7 @@ class Head(nn.Module):
 
 
 class SegNet(nn.Module):
-    """A row of blocks and a head: x -> blocks -> features -> head -> logits at the input's size.
+    """A backbone and a head: x -> blocks -> features -> head -> logits at the input's size.
 
     ``align_corners`` says how the logits are enlarged.
     """
@@ -102,7 +102,7 @@ class SegNet(nn.Module):
 
     def features(self, x: Tensor) -> Features:
         """x (B, 3, H, W) -> the output of every block, in order."""
-        return in_a_row(self.blocks, x)
+        return run_blocks(self.blocks, x)
 
     def enlarged(self, logits: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
         """Logits (B, C, h, w) of a head -> (B, C, *size)."""

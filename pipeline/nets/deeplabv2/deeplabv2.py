@@ -21,8 +21,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from fewmask.core.progress import say
-from fewmask.nets.base.encoders import EncoderConfig, encoder_row
-from fewmask.nets.base.segnet import Head, Row, SegNet
+from fewmask.nets.base.encoders import EncoderConfig, encoder_backbone
+from fewmask.nets.base.segnet import Backbone, Head, SegNet
 from fewmask.nets.base.weights import NAMED, State, fill, normalisation, read_state
 
 __all__ = ["Config", "build", "normalisation"]
@@ -69,19 +69,15 @@ class Classifier(Head):
 def build(config: Config, classes: int) -> SegNet:
     """x (B, 3, H, W) -> logits (B, classes, H, W)."""
     encoder, published = _states(config)
-    made = encoder_row(config, encoder)
+    made = encoder_backbone(config, encoder)
     top = head(config, made, classes)
     if published:
         _fill_head(top, config, published, classes)
     return SegNet(made.blocks, top, align_corners=True)
 
 
-def row(config: Config) -> Row:
-    return encoder_row(config, _states(config)[0])
-
-
-def head(config: Config, row: Row, classes: int) -> Head:
-    return Classifier(row.channels[-1], classes, config.head_rates)
+def head(config: Config, backbone: Backbone, classes: int) -> Head:
+    return Classifier(backbone.channels[-1], classes, config.head_rates)
 
 
 def _states(config: Config) -> tuple[State | None, State]:

@@ -20,8 +20,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from fewmask.core.errors import ConfigError
-from fewmask.nets.base.encoders import EncoderConfig, encoder_row
-from fewmask.nets.base.segnet import Head, Row, SegNet, conv_bn_relu, resize
+from fewmask.nets.base.encoders import EncoderConfig, encoder_backbone
+from fewmask.nets.base.segnet import Backbone, Head, SegNet, conv_bn_relu, resize
 from fewmask.nets.base.weights import normalisation
 
 __all__ = ["Config", "build", "normalisation"]
@@ -42,16 +42,12 @@ class Config(EncoderConfig):
 
 def build(config: Config, classes: int) -> SegNet:
     """x (B, 3, H, W) -> logits (B, classes, H, W)."""
-    made = row(config)
+    made = encoder_backbone(config)
     return SegNet(made.blocks, head(config, made, classes))
 
 
-def row(config: Config) -> Row:
-    return encoder_row(config)
-
-
-def head(config: Config, row: Row, classes: int) -> Head:
-    return Decoder(config, row, classes)
+def head(config: Config, backbone: Backbone, classes: int) -> Head:
+    return Decoder(config, backbone, classes)
 
 
 def atrous(inputs: int, outputs: int, dilation: int, separable: bool) -> nn.Sequential:
@@ -81,11 +77,11 @@ class Pyramid(nn.Module):
 class Decoder(Head):
     """Pyramid on the last features; decoder on the last of stride 4."""
 
-    def __init__(self, config: Config, row: Row, classes: int):
+    def __init__(self, config: Config, backbone: Backbone, classes: int):
         super().__init__()
-        self.low = _last_of_stride_4(config, row)
-        self.pyramid = Pyramid(row.channels[-1], config.aspp_channels, config.aspp_rates, config.separable)
-        self.project = conv_bn_relu(row.channels[self.low], config.low_channels, 1)
+        self.low = _last_of_stride_4(config, backbone)
+        self.pyramid = Pyramid(backbone.channels[-1], config.aspp_channels, config.aspp_rates, config.separable)
+        self.project = conv_bn_relu(backbone.channels[self.low], config.low_channels, 1)
         joined, width = config.low_channels + config.aspp_channels, config.decoder_channels
         self.decode = nn.Sequential(
             atrous(joined, width, 1, config.separable), atrous(width, width, 1, config.separable)
@@ -106,9 +102,9 @@ class Decoder(Head):
         return scores
 
 
-def _last_of_stride_4(config: Config, row: Row) -> int:
-    if 4 not in row.strides:
+def _last_of_stride_4(config: Config, backbone: Backbone) -> int:
+    if 4 not in backbone.strides:
         raise ConfigError(
-            f"encoder: {config.encoder}: found strides {row.strides}, expected a 4; choose another encoder."
+            f"encoder: {config.encoder}: found strides {backbone.strides}, expected a 4; choose another encoder."
         )
-    return max(index for index, stride in enumerate(row.strides) if stride == 4)
+    return max(index for index, stride in enumerate(backbone.strides) if stride == 4)

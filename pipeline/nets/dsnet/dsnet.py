@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from fewmask.core.params import Section
-from fewmask.nets.base.segnet import Head, Row, SegNet, conv_bn_relu, measured, resize
+from fewmask.nets.base.segnet import Backbone, Head, SegNet, conv_bn_relu, measured, resize
 from fewmask.nets.base.weights import IMAGENET, Scale, fill, read_state
 
 DECODER = (24, 32, 16, 24)  # channels after blocks 1..4 (paper)
@@ -23,7 +23,7 @@ class Config(Section):
     name: Literal["dsnet"] = "dsnet"
     width: PositiveFloat = 1.0
     blocks: list[PositiveInt] = Field(default=[2, 4, 8, 8], min_length=4, max_length=4)
-    weights: str | None = None  # a local state dict of the row of blocks; the paper's ImageNet weights do not exist
+    weights: str | None = None  # a local state dict of the backbone; the paper's ImageNet weights do not exist
 
 
 class Branches(nn.Module):
@@ -72,11 +72,11 @@ class Decoder(Head):
 
 def build(config: Config, classes: int) -> SegNet:
     """Blocks at 1/4, 1/4, 1/8, 1/16, 1/32 of the input; logits at the input's size."""
-    made = row(config)
+    made = backbone(config)
     return SegNet(made.blocks, head(config, made, classes))
 
 
-def row(config: Config) -> Row:
+def backbone(config: Config) -> Backbone:
     """The initial block and blocks 1..4."""
     growth = wide(32, config)
     stem = nn.Sequential(
@@ -103,9 +103,9 @@ def row(config: Config) -> Row:
     return made
 
 
-def head(config: Config, row: Row, classes: int) -> Head:
+def head(config: Config, backbone: Backbone, classes: int) -> Head:
     """The decoder over blocks of any channels."""
-    return Decoder(row.channels[1:], [wide(c, config) for c in DECODER], classes)
+    return Decoder(backbone.channels[1:], [wide(c, config) for c in DECODER], classes)
 
 
 def wide(channels: int, config: Config) -> int:

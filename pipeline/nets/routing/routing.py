@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.core.params import Section
-from fewmask.nets.base.segnet import Features, Head, Levels, Row, SegNet
+from fewmask.nets.base.segnet import Backbone, Features, Head, Levels, SegNet
 from fewmask.nets.base.weights import IMAGENET, Scale, State, fill, read_state
 from fewmask.nets.routing.cells import PATHS, Cell, Stem, convolved
 
@@ -41,7 +41,7 @@ class Config(Section):
     channels: int = Field(default=64, gt=0, le=4096, multiple_of=2)
     small_gates: bool = False
     paths: list[str] | None = None
-    weights: str | None = None  # a local state dict of the row of blocks, or a published model of this network
+    weights: str | None = None  # a local state dict of the backbone, or a published model of this network
 
     @model_validator(mode="after")
     def _paths_lie_in_the_grid(self) -> Self:
@@ -179,7 +179,7 @@ def build(config: Config, classes: int) -> SegNet:
 
     Of a published model of as many classes the head is taken over, too.
     """
-    made = row(config)
+    made = backbone(config)
     net = SegNet(made.blocks, head(config, made, classes))
     state = {} if config.weights is None else _under("head.", read_state(config.weights))
     if len(state.get("classify.bias", ())) == classes:
@@ -187,14 +187,14 @@ def build(config: Config, classes: int) -> SegNet:
     return net
 
 
-def row(config: Config) -> Row:
+def backbone(config: Config) -> Backbone:
     """One block, the grid: its cells take more than one map, and no other network can leave it half-way."""
     encoder = Encoder(config)
     blocks = nn.ModuleList([encoder])
     if config.weights is not None:
         state = read_state(config.weights, "the path of a .pt or .safetensors file")
         fill(blocks, _under("blocks.", state) or state, config.weights)
-    return Row(blocks, [config.channels * 2 ** (LEVELS - 1)], [DEEPEST])
+    return Backbone(blocks, [config.channels * 2 ** (LEVELS - 1)], [DEEPEST])
 
 
 def _under(prefix: str, state: State) -> State:
@@ -202,7 +202,7 @@ def _under(prefix: str, state: State) -> State:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def head(config: Config, row: Row, classes: int) -> Head:
+def head(config: Config, backbone: Backbone, classes: int) -> Head:
     return Decoder(config.channels, classes)
 
 

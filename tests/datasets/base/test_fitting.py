@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewmask.datasets.base.dataset import IGNORE, FilesConfig
+from fewmask.core.masks import IGNORE
+from fewmask.datasets.base.dataset import FilesConfig
 from fewmask.datasets.base.fitting import PADDING, fit_extent, fit_image, fit_mask, majority
 
 Make = Callable[..., np.ndarray]

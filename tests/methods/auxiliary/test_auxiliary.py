@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from fewmask.learning.batches import count_pixels
+from fewmask.learning.class_weights import class_share, class_weights, count_pixels
 from fewmask.learning.learner import Batch, LabelledData, Task
-from fewmask.learning.losses import class_share, class_weights
 from fewmask.methods.auxiliary.auxiliary import AuxiliaryNetwork, Config, auxiliary_loss, balance
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.weights import IMAGENET

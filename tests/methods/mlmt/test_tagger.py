@@ -1,4 +1,4 @@
-"""The tagger: which classes an image shows, on any row of blocks, at any size."""
+"""The tagger: which classes an image shows, on any backbone, at any size."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from fewmask.methods.mlmt import tagger
 from fewmask.nets.base.encoders import EncoderConfig
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.published import network_module, segmentation_module
-from fewmask.nets.base.segnet import in_a_row
+from fewmask.nets.base.segnet import run_blocks
 from fewmask.nets.base.weights import CAFFE, IMAGENET
 
 NETWORK = {"name": "dsnet", "width": 0.25, "blocks": [1, 1, 1, 1]}
@@ -48,7 +48,7 @@ def test_an_encoder_s_features_are_averaged():
     net = tagger.on_encoder(EncoderConfig(encoder="resnet18", output_stride=32), 4, None).eval()
     x = torch.rand(2, 3, 64, 96)
     with torch.no_grad():
-        last = in_a_row(net.seen.blocks, x)[-1]
+        last = run_blocks(net.seen.blocks, x)[-1]
         torch.testing.assert_close(net(x), net.classify(last.mean((2, 3))))
 
 

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -252,12 +251,6 @@ def test_each_player_has_its_optimiser():
     assert made.config.optimiser_of("net").name == "sgd"
     own = made.config.optimiser_of("discriminator")
     assert (own.name, own.lr, own.momentum, own.beta_2, own.schedule) == ("adam", 1e-4, 0.9, 0.99, "poly")
-
-
-@pytest.mark.parametrize("asked", [{"pseudo": 1}, {"pseudo": 0}, {"fixed_void": True}])
-def test_stored_pseudo_labels_are_refused(asked):
-    with pytest.raises(ValidationError, match="is about stored pseudo-labels"):
-        learner(**asked)
 
 
 # ---- what a step costs

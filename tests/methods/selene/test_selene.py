@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from fewmask.core.errors import ConfigError
 from fewmask.learning.fit import fit
 from fewmask.learning.learner import Batch, PixelCounts, Task
-from fewmask.learning.losses import cross_entropy, ohem_cross_entropy
+from fewmask.learning.losses import cross_entropy
+from fewmask.methods.selene.hard_pixels import ohem_cross_entropy
 from fewmask.methods.selene.jigsaw import draw_puzzles
-from fewmask.methods.selene.selene import Config, Selene, rising
+from fewmask.methods.selene.selene import Config, Selene
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.published import build
 from fewmask.nets.base.weights import IMAGENET
@@ -310,7 +311,7 @@ def test_peers_that_would_begin_alike_are_refused():
     net = build(NETWORKS["dsnet"], 3)
     task = Task(["a", "b", "c"], {}, lambda: copy.deepcopy(net), Normalise(*IMAGENET))
     config = Config.model_validate({**RAW, "semi": "co_teaching"})
-    with pytest.raises(ConfigError, match="both peers would begin alike; expected weights of its row of blocks alone"):
+    with pytest.raises(ConfigError, match="both peers would begin alike; expected weights of its backbone alone"):
         Selene(config, task)
 
 
@@ -348,34 +349,22 @@ def test_peers_learn_from_what_both_said_before_the_step(batch):
 
 
 @rows
-def test_the_network_alone_is_published(batch, row):
+def test_the_network_alone_is_published(row):
     made = of(row)
     section, module = made.result()
     assert section == NETWORKS["dsnet"].model_dump(mode="json")
     build(NETWORKS["dsnet"], 3).load_state_dict(module.state_dict())
-    made.eval()
-    torch.testing.assert_close(made.predict(batch.x_l), module(batch.x_l).softmax(1))
 
 
-def test_the_student_or_the_teacher_is_published(batch):
+def test_the_student_or_the_teacher_is_published():
     for publish in ("student", "teacher"):
-        made = perturbed(of("mean teacher and jigsaw", publish=publish)).eval()
-        expected = made.net.net if publish == "student" else made.teacher.net
-        assert made.result()[1] is expected
-        torch.testing.assert_close(made.predict(batch.x_u), expected(batch.x_u).softmax(1))
+        made = of("mean teacher and jigsaw", publish=publish)
+        assert made.result()[1] is (made.net.net if publish == "student" else made.teacher.net)
 
 
 # ---- the budget
 
 BUDGET = {"share": 0.6, "weight": 3.0}
-
-
-def test_what_rises_by_hand():
-    """0 up to 0.4 of the training, half at 0.41, whole from 0.42 on; or at once."""
-    found = [rising(t, 0.4, 0.02) for t in (0, 0.39, 0.4, 0.41, 0.42, 1)]
-    assert found == pytest.approx([0, 0, 0, 0.5, 1, 1])
-    assert [rising(t, 0.2, 0) for t in (0, 0.19, 0.2, 1)] == [0, 0, 1, 1]
-    assert rising(0, 0, 0) == 1
 
 
 @pytest.mark.parametrize(("t", "weight"), [(0.0, 0.0), (0.41, 1.5), (0.9, 3.0)])
@@ -443,9 +432,6 @@ def test_a_budget_below_what_always_runs_is_refused():
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"pseudo": 1}, "pseudo is about stored pseudo-labels"),
-        ({"pseudo": 0}, "pseudo is about stored pseudo-labels"),
-        ({"fixed_void": True}, "fixed_void is about stored pseudo-labels"),
         ({"unlabelled": 0}, "unlabelled is 0, and semi: mean_teacher learns from unlabelled images"),
         ({"unlabelled": 0, "semi": "co_teaching"}, "unlabelled is 0, and semi: co_teaching"),
         ({"publish": "teacher", "semi": "none"}, "publish is teacher, and semi: none has none"),

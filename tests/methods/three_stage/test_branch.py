@@ -90,7 +90,7 @@ def test_own_weights_begin_as_small_normal_numbers():
 
 
 def test_at_least_one_block_must_be_shared():
-    with pytest.raises(ConfigError, match=r"branch.own_blocks: found 6; 'dsnet' has 5 block\(s\) .* at most 5\."):
+    with pytest.raises(ConfigError, match=r"branch.own_blocks: found 6; 'dsnet' has 5 block\(s\) .* at most 5\. L"):
         grown(own_blocks=6)
 
 

@@ -19,8 +19,8 @@ from fewmask.methods.three_stage.strong import (
     GEOMETRIC,
     NAMES,
     PHOTOMETRIC,
+    DrawnViews,
     Operation,
-    Strong,
     StrongViews,
     draw_strong,
 )
@@ -29,9 +29,9 @@ SIZE = (24, 40)
 ALWAYS = StrongViews(probability=1.0, hole=8)
 
 
-def strong(*operations: Operation, size: tuple[int, int] = SIZE) -> Strong:
+def strong(*operations: Operation, size: tuple[int, int] = SIZE) -> DrawnViews:
     """One image, no holes."""
-    return Strong(size, [list(operations)], [[]])
+    return DrawnViews(size, [list(operations)], [[]])
 
 
 def pictures(count: int = 1, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
@@ -92,7 +92,7 @@ def test_a_photometric_operation_is_pil_s(name: str, level: int) -> None:
     """PIL cuts its result to a byte (1 at most) and rounds what it blends with (half, times 0.9 at most)."""
     images = pictures(2)
     expected = np.stack([np.asarray(PIL[name](Image.fromarray(image), level)) for image in images])
-    view = Strong(SIZE, [[(name, level)], [(name, -level)]], [[], []])  # the sign means nothing here
+    view = DrawnViews(SIZE, [[(name, level)], [(name, -level)]], [[], []])  # the sign means nothing here
     difference = np.abs(levels(view.images(normalised(images))) - expected)
     assert difference.max() < (1e-3 if name in EXACT else 1.5)
     assert np.abs(expected.astype(int) - images).max() > 10
@@ -267,7 +267,7 @@ def test_image_and_labels_agree_pixel_by_pixel(seed: int) -> None:
     """The grey level tells the label; outside, and there alone, the image is mid-grey and the label is ``fill``."""
     torch.manual_seed(seed)
     drawn = draw_strong(StrongViews(operations=6, probability=1.0, holes=0), 30, SIZE)
-    view = Strong(SIZE, [[o for o in image if o[0] in GEOMETRIC] for image in drawn.operations], drawn.holes)
+    view = DrawnViews(SIZE, [[o for o in image if o[0] in GEOMETRIC] for image in drawn.operations], drawn.holes)
     labels = torch.randint(10, (30, *SIZE), dtype=torch.uint8)
     labels[:, :2] = torch.arange(2, dtype=torch.uint8).view(2, 1) * 9  # all have the same range
     x = (labels.float() / 9)[:, None].repeat(1, 3, 1, 1)
@@ -302,9 +302,9 @@ def test_several_maps_an_image_are_each_moved() -> None:
 
 def test_each_image_has_its_own_view() -> None:
     x, y = normalised(pictures(3)), grids(3)
-    view = Strong(SIZE, [[("ShearX", 9)], [], [("Solarize", 5), ("TranslateY", 2)]], [[], [], [(1, 3, 4, 9)]])
+    view = DrawnViews(SIZE, [[("ShearX", 9)], [], [("Solarize", 5), ("TranslateY", 2)]], [[], [], [(1, 3, 4, 9)]])
     for index in range(3):
-        one = Strong(SIZE, [view.operations[index]], [view.holes[index]])
+        one = DrawnViews(SIZE, [view.operations[index]], [view.holes[index]])
         assert torch.equal(view.images(x)[index : index + 1], one.images(x[index : index + 1]))
         assert torch.equal(view.labels(y)[index : index + 1], one.labels(y[index : index + 1]))
     assert torch.equal(view.images(x)[1], x[1])  # untouched beside touched: to the bit
@@ -340,7 +340,7 @@ def test_another_size_or_number_is_refused() -> None:
 def test_holes_are_mid_grey_and_hide_no_label() -> None:
     """Mid-grey is half-way between 0 and 255, 0.55 in these units."""
     x, labels = normalised(pictures()), grids()
-    view = Strong(SIZE, [[]], [[(2, 6, 30, 40), (0, 3, 0, 5)]])
+    view = DrawnViews(SIZE, [[]], [[(2, 6, 30, 40), (0, 3, 0, 5)]])
     seen = view.images(x)
     hidden = torch.zeros(SIZE, dtype=torch.bool)
     hidden[2:6, 30:40] = hidden[0:3, 0:5] = True
@@ -353,7 +353,7 @@ def test_holes_come_last() -> None:
     """After the warp, where they were drawn; no operation changes their grey."""
     x = normalised(pictures())
     operations = [("Brightness", 1), ("TranslateX", 9)]
-    seen = Strong(SIZE, [operations], [[(5, 10, 5, 10)]]).images(x)
+    seen = DrawnViews(SIZE, [operations], [[(5, 10, 5, 10)]]).images(x)
     expected = strong(*operations).images(x)
     expected[..., 5:10, 5:10] = (x.amin() + x.amax()) / 2
     assert torch.equal(seen, expected)
@@ -444,7 +444,7 @@ def deterministic() -> Iterator[None]:
 @pytest.mark.usefixtures("deterministic")
 def test_every_operation_is_deterministic() -> None:
     x, y = normalised(pictures(13)), grids(13)
-    first, second = (Strong(SIZE, [[(name, 4)] for name in NAMES[1:]], [[(1, 5, 1, 5)]] * 13) for _ in range(2))
+    first, second = (DrawnViews(SIZE, [[(name, 4)] for name in NAMES[1:]], [[(1, 5, 1, 5)]] * 13) for _ in range(2))
     assert first.images(x).isfinite().all()  # where memory is not initialised, this mode puts NaN
     assert torch.equal(first.images(x), second.images(x))
     assert torch.equal(first.labels(y), second.labels(y))

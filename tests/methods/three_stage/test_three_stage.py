@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from fewmask.core.errors import ConfigError
 from fewmask.learning.learner import Batch, PixelCounts, Task, most_likely
 from fewmask.methods.three_stage.strong import draw_strong
-from fewmask.methods.three_stage.three_stage import Config, ThreeStage, decay_at
+from fewmask.methods.three_stage.three_stage import Config, ThreeStage
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.weights import IMAGENET
 from fewmask.nets.dsnet.dsnet import Config as DSNet
@@ -204,12 +204,6 @@ def test_the_published_network_is_the_teacher_without_branch_or_the_student():
         section, net = method.result()
         assert net is (method.teacher.net if who == "teacher" else method.student.net)
         build(DSNet.model_validate(section), 3).load_state_dict(net.state_dict())
-
-
-def test_the_decay_schedule():
-    schedule = Config.model_fields["decay"].default
-    found = [decay_at(t / 60, schedule) for t in (0, 19.9, 20, 39.9, 40, 49.9, 50, 59.9)]
-    assert found == [0.99, 0.99, 0.995, 0.995, 0.9975, 0.9975, 0.999, 0.999]
 
 
 @pytest.mark.parametrize("decay", [[], [[0.5, 0.9]], [[0, 0.9], [0.5, 0.99], [0.2, 0.9]]])

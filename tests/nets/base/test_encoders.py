@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from fewmask.core.errors import ConfigError
-from fewmask.nets.base.encoders import EncoderConfig, encoder_row
-from fewmask.nets.base.segnet import in_a_row
+from fewmask.nets.base.encoders import EncoderConfig, encoder_backbone
+from fewmask.nets.base.segnet import run_blocks
 
 LITE0 = "timm:tf_efficientnet_lite0"
 
@@ -18,13 +18,13 @@ def _seeded():
     torch.manual_seed(0)
 
 
-def row(encoder="resnet18", **fields):
-    return encoder_row(EncoderConfig(encoder=encoder, **fields))
+def backbone(encoder="resnet18", **fields):
+    return encoder_backbone(EncoderConfig(encoder=encoder, **fields))
 
 
 def through(blocks, x):
     with torch.no_grad():
-        return in_a_row(blocks.eval(), x)
+        return run_blocks(blocks.eval(), x)
 
 
 def count(blocks):
@@ -43,7 +43,7 @@ def count(blocks):
     ],
 )
 def test_resnets_end_at_the_stride_asked_for(encoder, fields, strides, channels, parameters):
-    found = row(encoder, **fields)
+    found = backbone(encoder, **fields)
     sizes = [y.shape[2:] for y in through(found.blocks, torch.zeros(1, 3, 64, 96))]
     assert sizes == [(64 // stride, 96 // stride) for stride in strides]
     assert (found.strides, found.channels[-1]) == (strides, channels)
@@ -54,7 +54,7 @@ def test_resnets_end_at_the_stride_asked_for(encoder, fields, strides, channels,
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_dilation_keeps_what_the_filters_compute(encoder, layout, output_stride):
     """Pretrained filters mean the same: the dense map, read at the coarse map's places, is the coarse map."""
-    coarse, dense = (row(f"resnet{encoder}", output_stride=s, layout=layout) for s in (32, output_stride))
+    coarse, dense = (backbone(f"resnet{encoder}", output_stride=s, layout=layout) for s in (32, output_stride))
     dense.blocks.load_state_dict(coarse.blocks.state_dict())
     x = torch.randn(1, 3, 97, 128).double()
     step = 32 // output_stride
@@ -68,7 +68,7 @@ def convolutions(block, kernel):
 
 @pytest.mark.parametrize(("output_stride", "rates"), [(8, (1, 1, 2, 4)), (16, (1, 1, 1, 2)), (32, (1, 1, 1, 1))])
 def test_the_caffe_layout_dilates_every_3x3_of_a_layer_and_strides_in_the_first_1x1(output_stride, rates):
-    found = row("resnet50", layout="caffe", output_stride=output_stride)
+    found = backbone("resnet50", layout="caffe", output_stride=output_stride)
     assert found.strides == [4, 4, 8, min(16, output_stride), min(32, output_stride)]
     for layer, rate, width, before in zip(found.blocks[1:], rates, found.strides[1:], found.strides, strict=False):
         assert {(m.dilation, m.padding, m.stride) for m in convolutions(layer, 3)} == {
@@ -81,7 +81,7 @@ def test_the_caffe_layout_dilates_every_3x3_of_a_layer_and_strides_in_the_first_
 
 def test_the_torchvision_layout_stays_as_it_was():
     """The first 3x3 of a layer has its stride, and after dilation the rate of the layer before."""
-    coarse, dense = row("resnet50", output_stride=32).blocks, row("resnet50", output_stride=8).blocks
+    coarse, dense = backbone("resnet50", output_stride=32).blocks, backbone("resnet50", output_stride=8).blocks
     assert coarse[0].maxpool.ceil_mode is False
     assert [layer[0].conv1.stride for layer in coarse[1:]] == [(1, 1)] * 4
     assert [layer[0].conv2.stride for layer in coarse[1:]] == [(1, 1), (2, 2), (2, 2), (2, 2)]
@@ -95,12 +95,12 @@ def test_the_torchvision_layout_stays_as_it_was():
 )
 def test_the_caffe_layout_has_the_sizes_that_the_authors_have(size, deepest):
     """321 -> 161 -> 81 -> 41; 256 -> 128 -> 65, rounded up -> 33."""
-    found = row("resnet50", layout="caffe", output_stride=8).blocks.to("meta")  # shapes without numbers
+    found = backbone("resnet50", layout="caffe", output_stride=8).blocks.to("meta")  # shapes without numbers
     assert through(found, torch.zeros(1, 3, *size, device="meta"))[-1].shape[2:] == deepest
 
 
 def test_both_layouts_have_the_same_tensors_and_another_function():
-    there, here = (row("resnet50", layout=layout, output_stride=8).blocks for layout in ("torchvision", "caffe"))
+    there, here = (backbone("resnet50", layout=layout, output_stride=8).blocks for layout in ("torchvision", "caffe"))
     here.load_state_dict(there.state_dict())
     x = torch.randn(1, 3, 65, 65)  # the max-pool rounds nothing
     a, b = through(there, x), through(here, x)
@@ -111,7 +111,7 @@ def test_both_layouts_have_the_same_tensors_and_another_function():
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet34", "timm:resnet50"])
 def test_the_caffe_layout_needs_bottlenecks(encoder):
     with pytest.raises(ConfigError) as error:
-        row(encoder, layout="caffe")
+        backbone(encoder, layout="caffe")
     assert str(error.value) == (
         f"layout: found caffe with encoder {encoder}, expected resnet50 or resnet101, where a 1x1 can take the stride; "
         "change the encoder, or write 'layout: torchvision'."
@@ -132,7 +132,7 @@ def test_the_caffe_layout_needs_bottlenecks(encoder):
 )
 def test_timm_encoders_become_rows(encoder, fields, strides):
     pytest.importorskip("timm")
-    found = row(encoder, **fields)
+    found = backbone(encoder, **fields)
     assert all(module.training for module in found.blocks.modules())
     sizes = [y.shape[2:] for y in through(found.blocks, torch.zeros(1, 3, 64, 96))]
     assert sizes == [(64 // stride, 96 // stride) for stride in strides]
@@ -154,7 +154,7 @@ def test_timm_encoders_become_rows(encoder, fields, strides):
 def test_timm_encoders_that_cannot_serve_are_refused(encoder, fields, says):
     pytest.importorskip("timm")
     with pytest.raises(ConfigError, match=says):
-        row(encoder, **fields)
+        backbone(encoder, **fields)
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_timm_encoders_that_cannot_serve_are_refused(encoder, fields, says):
 )
 def test_wrong_names_are_refused_with_a_remedy(encoder, fields, says):
     with pytest.raises(ConfigError, match=says):
-        row(encoder, **fields)
+        backbone(encoder, **fields)
 
 
 def test_a_missing_timm_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ConfigError, match=r"pip install fewmask\[timm\]"):
-        row(LITE0)
+        backbone(LITE0)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from fewmask.core.errors import ArtefactError, ConfigError
 from fewmask.nets.base import weights
-from fewmask.nets.base.encoders import EncoderConfig, encoder_row
+from fewmask.nets.base.encoders import EncoderConfig, encoder_backbone
 from fewmask.nets.base.weights import normalisation
 
 LITE0 = "timm:tf_efficientnet_lite0"
@@ -32,8 +32,8 @@ def lite0_classifier():
     return net
 
 
-def row(encoder="resnet18", **fields):
-    return encoder_row(EncoderConfig(encoder=encoder, **fields))
+def backbone(encoder="resnet18", **fields):
+    return encoder_backbone(EncoderConfig(encoder=encoder, **fields))
 
 
 def test_a_missing_wheel_is_named(monkeypatch):
@@ -54,7 +54,7 @@ def test_every_lite0_tensor_is_accounted_for(lite0_classifier):
     wanted = lite0_classifier.state_dict()
     found = {
         key.split(".", 1)[1].replace("blocks_", "blocks."): value
-        for key, value in row(LITE0, output_stride=32, weights="lite0").blocks.state_dict().items()
+        for key, value in backbone(LITE0, output_stride=32, weights="lite0").blocks.state_dict().items()
     }
     assert (len(wanted), len(found)) == (296, 288)
     assert all(torch.equal(value, wanted[key]) for key, value in found.items())
@@ -138,7 +138,7 @@ def test_a_file_of_the_whole_classifier_fills_the_encoder(tmp_path, encoder, suf
     net = getattr(models, "create_model", getattr(models, "get_model", None))(encoder.removeprefix("timm:"))
     path = tmp_path / f"weights{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(net.state_dict(), path)
-    found = row(encoder, weights=str(path), output_stride=32).blocks
+    found = backbone(encoder, weights=str(path), output_stride=32).blocks
     wanted = {(tuple(v.shape), float(v.double().sum())) for v in net.state_dict().values()}
     assert {(tuple(v.shape), float(v.double().sum())) for v in found.state_dict().values()} <= wanted
 
@@ -150,7 +150,7 @@ def test_a_file_of_another_encoder_is_refused_by_name(tmp_path):
     state |= {f"extra.{i}": torch.zeros(1) for i in range(5)}
     torch.save(state, tmp_path / "weights.pt")
     with pytest.raises(ArtefactError) as error:
-        row(weights=str(tmp_path / "weights.pt"))
+        backbone(weights=str(tmp_path / "weights.pt"))
     message = str(error.value)
     assert "1 missing (bn1.weight)" in message
     assert "5 unknown (extra.0, extra.1, extra.2, ...)" in message
@@ -172,7 +172,7 @@ def test_files_are_read_not_run(tmp_path, monkeypatch):
     torch.save({"model": {}, "epoch": 3}, "nested.pt")
     for name in ("trap.pt", "text.pt", "text.safetensors", "nested.pt"):
         with pytest.raises(ArtefactError, match=r"save the encoder's state_dict\(\)"):
-            row(weights=name)
+            backbone(weights=name)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -183,6 +183,6 @@ def test_a_failed_download_names_the_file_and_the_way_round(monkeypatch, tmp_pat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(ConfigError) as error:
-        row("resnet50", weights="torchvision")
+        backbone("resnet50", weights="torchvision")
     assert "https://download.pytorch.org/models/resnet50-0676ba61.pth" in str(error.value)
     assert "'weights: path/to/resnet50-0676ba61.pth'" in str(error.value)

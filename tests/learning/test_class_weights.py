@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewmask.learning.learner import PixelCounts
-from fewmask.learning.losses import class_share, class_weights
+from fewmask.learning.class_weights import class_share, class_weights, fill_class_weights
+from fewmask.learning.learner import LabelledData, PixelCounts
 
 PIXELS = 367 * 360 * 480
 # pixels, images that contain it; p global, present; weights global with c = 1.10, 1.04, present with c = 1.10, 1.04
@@ -64,3 +64,19 @@ def test_an_absent_class_weighs_nothing(counts: PixelCounts) -> None:
         found = class_weights(class_share(without, share), 1.1)
         assert found[1] == 0
         torch.testing.assert_close(found[0], torch.tensor(1 / math.log(1.6)))
+
+
+def test_class_weights_at_the_ends():
+    """1/ln(1.1 + 1) = 1.3478; absent classes get 0, vanishing ones 1/ln 1.1 = 10.49."""
+    weights = class_weights(torch.tensor([1.0, 0.0, 1e-9]), 1.1)
+    torch.testing.assert_close(weights, torch.tensor([1.3478, 0.0, 10.4921]), atol=1e-4, rtol=0)
+
+
+def test_weights_stay_alike_unless_asked(counts: PixelCounts) -> None:
+    data = LabelledData()
+    data.counts = counts
+    for c, share in ((None, "global"), (1.1, "global"), (1.1, "present")):
+        weights = torch.ones(len(CAMVID))
+        fill_class_weights(weights, data, c, share)
+        expected = torch.ones(len(CAMVID)) if c is None else class_weights(class_share(counts, share), c)
+        assert torch.equal(weights, expected)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.methods.contrastive.attention import EPS, SLOPE, ClassAttention
-from fewmask.methods.contrastive.loss import contrastive_loss
+from fewmask.methods.contrastive.contrast_loss import contrastive_loss
 from fewmask.methods.contrastive.memory import Memory
 
 C, D, SIZE = 5, 6, 7
