@@ -127,8 +127,10 @@ def test_another_size_prepares_the_images_again(streets):
         with Images(folder / "data/images.h5") as images:
             assert images.size == (24, 32)
     finally:
+        assert not list((folder / "metrics").glob("*.json"))  # these were scores of other images
         (folder / "params.yaml").write_text(before)
-        assert repro(folder, "prepare") == []
+        assert repro(folder) == []  # all comes back from the cache, the scores too
+        assert len(list((folder / "metrics").glob("*.json"))) == 7
 
 
 def test_a_routing_network_says_what_its_images_cost_and_which_ways_they_took(streets):
