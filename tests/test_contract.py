@@ -104,6 +104,19 @@ def make(kind: type[Learner], steps: int = 3) -> Learner:
     return kind(config, task)
 
 
+def check_predictions(learner: Learner, x: torch.Tensor) -> None:
+    """The published network gives what prediction makes of it, whatever device x (2, 3, 32, 48) is on."""
+    _, net = learner.eval().result()
+    if isinstance(learner, AuxiliaryNetwork):  # one confidence a pixel, of the judged network's probabilities
+        assert net(learner.segmentation(x).softmax(1)).shape == (2, 1, 32, 48)
+    elif isinstance(learner, MLMT):  # one score a class, of an image
+        assert net(x).shape == (2, 3)
+    else:
+        probabilities = net(x).float().softmax(1)
+        assert probabilities.shape == (2, 3, 32, 48)
+        torch.testing.assert_close(probabilities.sum(1), torch.ones_like(probabilities[:, 0]))
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
@@ -120,15 +133,7 @@ class TestEveryLearner:
         learner = make(kind)
         rows = fit(learner, batches, learner.config, seed=0, folder=tmp_path)
         assert [row["step"] for row in rows] == [1, 2, 3]
-        x, (_, net) = batches(0).x_l, learner.eval().result()
-        if kind is AuxiliaryNetwork:  # of the judged network's probabilities, one confidence a pixel
-            assert net(learner.segmentation(x).softmax(1)).sigmoid().shape == (2, 1, 32, 48)
-        elif kind is MLMT:  # of an image, one score a class
-            assert net(x).sigmoid().shape == (2, 3)
-        else:
-            probabilities = net(x).softmax(1)
-            assert probabilities.shape == (2, 3, 32, 48)
-            torch.testing.assert_close(probabilities.sum(1), torch.ones(2, 32, 48))
+        check_predictions(learner, batches(0).x_l)
 
     def test_training_moves_every_player_and_its_state_round_trips_to_the_bit(self, kind, batches, tmp_path):
         learner, other = make(kind), make(kind)
