@@ -32,6 +32,7 @@ from benchmarks.contrast_reference import PairwiseLoss, gathered
 from benchmarks.machine import describe
 from benchmarks.speed import IMAGENET, scenes
 from benchmarks.timing import Result
+from fewmask.checking.presets import read_preset
 from fewmask.learning.learner import Batch, Task
 from fewmask.learning.recipe import build_from
 from fewmask.methods.contrastive.attention import ClassAttention
@@ -294,8 +295,8 @@ def sampled(rounds: int, device: str, threads: list[int]) -> list[Result]:
 def learner(preset: str, classes: int, device: str, **changes: Any) -> Contrastive:
     """On a preset's network; past the warm-up, with a full memory. The section is that of streets in every case."""
     read = YAML(typ="safe")
-    network = dict(read.load(ROOT / f"presets/{preset}.yaml")["network"])
-    section = {**read.load(ROOT / "presets/streets.yaml")["contrastive"], "warm_up": 0, **changes}
+    network = dict(read.load(read_preset(preset))["network"])
+    section = {**read.load(read_preset("streets"))["contrastive"], "warm_up": 0, **changes}
     torch.manual_seed(0)
     names = [f"class {number}" for number in range(classes)]
     task = Task(names, network, lambda: build_from(network, classes), Normalise(*IMAGENET, device))

@@ -1,6 +1,6 @@
 """Run the commands of dvc.yaml in a folder of their own, without DVC: many seeds and settings side by side.
 
-    python -m benchmarks.graph --params presets/camvid_small.yaml --set seed=1 --folder runs/1
+    python -m benchmarks.graph --preset camvid_small --set seed=1 --folder runs/1
 
 Finished stages are passed over when it is run again; a stage that was stopped goes on from its checkpoint.
 """
@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from ruamel.yaml import YAML
 
 from fewmask.checking.graph import nodes as graph_nodes
+from fewmask.checking.presets import read_preset
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNING: set["subprocess.Popen[bytes]"] = set()
@@ -132,13 +133,14 @@ def stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=ROOT / "params.yaml")
+    parser.add_argument("--preset", help="in place of params.yaml")
     parser.add_argument("--set", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--role", choices=("test", "validation"), default="test", help="what evaluate scores")
     parser.add_argument("--target", nargs="+", default=["evaluate@supervised", "evaluate@auxiliary"])
     args = parser.parse_args()
-    params = YAML(typ="safe").load(args.params.read_text())
+    text = read_preset(args.preset) if args.preset else (ROOT / "params.yaml").read_text()
+    params = YAML(typ="safe").load(text)
     for assignment in args.set:
         override(params, assignment)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -24,7 +24,7 @@ THRESHOLDS = (0.0, 0.7, 0.8, 0.9)  # of the auxiliary-network paper, Tables 3 an
 
 def run(folder: Path, preset: str, seed: int, settings: list[str]) -> None:
     """One seed of a preset in its own folder."""
-    command = [sys.executable, "-m", "benchmarks.graph", "--params", str(ROOT / f"presets/{preset}.yaml")]
+    command = [sys.executable, "-m", "benchmarks.graph", "--preset", preset]
     command += ["--folder", str(folder / str(seed)), "--set", f"seed={seed}", *settings]
     subprocess.run(command, cwd=ROOT, check=True)
 

@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from benchmarks.machine import describe
 from benchmarks.timing import Result, interleaved
+from fewmask.checking.presets import read_preset
 from fewmask.core.errors import ConfigError
 from fewmask.datasets.streets.scenes import draw
 from fewmask.learning.batches import Batches, Pool
@@ -119,8 +120,8 @@ def labelled_items(count: int, distinct: int) -> list[Labelled]:
 
 
 def camvid_small() -> dict[str, Any]:
-    """The network section of presets/camvid_small.yaml."""
-    return dict(YAML(typ="safe").load(ROOT / "presets/camvid_small.yaml")["network"])
+    """The network section of the preset camvid_small."""
+    return dict(YAML(typ="safe").load(read_preset("camvid_small"))["network"])
 
 
 def network(section: dict[str, Any]) -> nn.Module:
@@ -271,7 +272,7 @@ def plain_sample(path: Path, views: WeakViews, rng: np.random.Generator) -> tupl
 
 def data_path(bench: Bench) -> list[Result]:
     """A batch of 8 from memory against 8 PNG files through PIL; and its share in a step of a small network."""
-    views = WeakViews(**YAML(typ="safe").load(ROOT / "presets/camvid.yaml")["supervised"]["views"])
+    views = WeakViews(**YAML(typ="safe").load(read_preset("camvid"))["supervised"]["views"])
     images, masks = scenes(32, LARGE)
     paths = [bench.folder / f"{number}.png" for number in range(len(images))]
     for path, image, mask in zip(paths, images, masks, strict=True):

@@ -26,6 +26,7 @@ from benchmarks.graph import evaluate, evaluation, nodes, override, run, stop
 from benchmarks.machine import describe
 from benchmarks.methods import METHODS, Method
 from benchmarks.seeds import spread
+from fewmask.checking.presets import read_preset
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = ("miou", "mean_accuracy", "pixel_accuracy", "boundary_iou", "ece")
@@ -37,7 +38,7 @@ class Runs:
     """One call's choice: what is run where."""
 
     method: Method
-    preset: Path
+    preset: str
     folder: Path
     settings: list[str]
     role: str
@@ -53,7 +54,7 @@ class Runs:
 
     def stages(self, name: str, seed: int, targets: list[str]) -> None:
         """Run the targets, and what they need, under the params of a part."""
-        params = YAML(typ="safe").load(self.preset.read_text())
+        params = YAML(typ="safe").load(read_preset(self.preset))
         for assignment in [f"seed={seed}", *self.settings, *self.method.parts[name].settings]:
             override(params, assignment)
         run(self.place(name, seed), params, targets, self.role)
@@ -197,8 +198,7 @@ def main() -> None:
         parser.error(f"--variants: {unknown} is not among {method.rows}")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    preset = ROOT / f"presets/{args.preset}.yaml"
-    runs = Runs(method, preset, args.folder.resolve(), args.set, args.role, args.through)
+    runs = Runs(method, args.preset, args.folder.resolve(), args.set, args.role, args.through)
     nodes()  # read before there are threads
     run_all(runs, rows, args.seeds, args.jobs)
     head = {"method": args.method, "preset": args.preset, "seeds": args.seeds, "role": args.role}
