@@ -51,7 +51,7 @@ def body(text: str) -> str:
 
 
 def test_a_whole_file_is_written_as_it_stands_without_what_is_for_authors(folder: Write) -> None:
-    expected = WHOLE.replace("\n# For authors.\n\n", "").replace("blocks: [2, 2]", "blocks: [2, 2]")
+    expected = WHOLE.replace("\n# For authors.\n\n", "")
     assert body(read_preset("whole", folder())) == expected
 
 

@@ -282,6 +282,12 @@ MISTAKES = [  # each run of `check` is told several
         "filter": ({"threshold": 0.5, "per_class": {"raod": 0.9}}, "filter.per_class: found ['raod']"),
     },
     {"split": ({"labelled": "ids.txt"}, "ids.txt: no such file")},
+    {
+        "dataset": (
+            {**SMALL["dataset"], "root": "pipeline/datasets/streets.py"},
+            "found 'pipeline/datasets/streets.py', which is not there; expected 'pipeline/datasets/streets/scenes.py'",
+        )
+    },
     {"network": ({**SMALL["network"], "weights": "none.pt"}, "'none.pt': no such file")},
     {"supervised": ({**SMALL["supervised"], "pseudo": 2}, "pseudo 2 is not below batch 2")},
     {"supervised": ({**SMALL["supervised"], "source": 0.5}, "supervised is given no --source in dvc.yaml")},
