@@ -1,19 +1,16 @@
-"""Write a preset to params.yaml: presets/NAME.yaml, or the row NAME of a table such as presets/three_stage/table.yaml.
+"""Write a preset to params.yaml, whole: presets/NAME.yaml, or the row NAME of a table (presets/three_stage/table.yaml).
 
 Reads presets/; writes params.yaml. Edits of params.yaml that are neither committed nor a preset are not overwritten
 unless --force is given.
 """
 
 import argparse
-import difflib
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
-from fewmask.checking.presets import PRESETS, Cell, find_presets, is_preset
+from fewmask.checking.presets import PRESETS, is_preset, read_preset
 from fewmask.core.errors import ConfigError
 from fewmask.core.files import write_bytes
-from fewmask.core.params import Params
 from fewmask.core.progress import say
 from fewmask.core.stage import run_command
 
@@ -31,21 +28,15 @@ def main() -> None:
     args = arguments().parse_args()
     if not args.presets.is_dir():
         raise ConfigError(f"--presets: {args.presets}: no such folder; expected one of params files and tables.")
-    known = find_presets(args.presets)
-    if args.name not in known:
-        close = difflib.get_close_matches(args.name, known, n=1)
-        hint = f", did you mean '{close[0]}'?" if close else "."
-        raise ConfigError(f"{args.presets}: no preset '{args.name}'; expected one of {', '.join(known)}{hint}")
-    if not args.force and would_lose_edits(args.out, known):
+    text = read_preset(args.name, args.presets)
+    if not args.force and would_lose_edits(args.out, args.presets):
         raise ConfigError(f"{args.out}: has edits that are not committed; commit or move them, or add --force.")
-    if (file := args.presets / f"{args.name}.yaml").is_file():
-        Params(file)
-    write_bytes(args.out, known[args.name].read_bytes())
+    write_bytes(args.out, text.encode())
     say(f"{args.out}: now the preset '{args.name}'. Look at dataset.root, then: python -m stages.check && dvc repro")
 
 
-def would_lose_edits(path: Path, presets: Mapping[str, Path | Cell]) -> bool:
-    """Whether ``path`` holds something that is neither a preset nor in git."""
+def would_lose_edits(path: Path, presets: Path) -> bool:
+    """Whether ``path`` holds something that is neither one of the ``presets`` nor in git."""
     if not path.exists() or is_preset(path.read_bytes(), presets):
         return False
     command = ["git", "-C", str(path.resolve().parent), "status", "--porcelain", "--", path.name]

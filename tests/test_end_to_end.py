@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from fewmask.checking.presets import read_preset
 from fewmask.stores.images import Images
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +28,7 @@ def project(folder: Path, preset: str, **changes) -> Path:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, target, ignore=ignore) if source.is_dir() else shutil.copy(source, target)
     (folder / "fewmask").symlink_to("pipeline")
-    params = YAML(typ="safe").load((ROOT / "presets" / f"{preset}.yaml").read_text())
+    params = YAML(typ="safe").load(read_preset(preset))
     for key, value in changes.items():
         edit(params, key.replace("__", "."), value)
     write(folder, params)

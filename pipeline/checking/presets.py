@@ -1,106 +1,134 @@
-"""Presets: the params files of presets/, and the rows of its tables, one for each cell of a paper's results.
+"""Presets: whole params files, each written as what it changes in another (docs/presets.md).
 
-A table is presets/FOLDER/table.yaml. Its ``columns`` are ``base``, a params file beside it, and dotted keys; each of
-its ``rows`` is a preset: the base, comments and all, with the row's values under these keys. A null leaves a key out;
-a mapping stands in one line.
+A file of presets/ names its ``base``, another of them, or is whole. A table, presets/FOLDER/table.yaml, has a preset in
+each of its ``rows``: the values of its ``columns``, which are ``base`` and dotted keys.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.representer import RoundTripRepresenter
-
+from fewmask.checking.overlays import Tree, lines_of, merge, tree_of
 from fewmask.core.errors import ConfigError
+from fewmask.core.params import did_you_mean, load_yaml
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
-WIDTH = 200  # of a line before a list is wrapped
-
-
-class Representer(RoundTripRepresenter):
-    """Writes ``null``, not nothing."""
-
-
-Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+HEAD = "# Preset `{}` (python -m stages.preset NAME). `python -m stages.check` finds mistakes."
+ALL = 99  # levels
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One row of a table."""
+class Overlay:
+    """A file or a row as it is written: what is merged into its base, which must have the keys of ``depth`` levels."""
 
-    table: Path
-    name: str
-    base: str
-    values: dict[str, Any]
-
-    def tree(self) -> Any:
-        """Its params, in the order and with the comments of the base.
-
-        Raises:
-            ConfigError: a column's key is not in the base.
-        """
-        path = self.table.with_name(f"{self.base}.yaml")
-        params = YAML().load(path.read_text())
-        for key, value in self.values.items():
-            *above, last = key.split(".")
-            node = params
-            for part in above:
-                node = node.get(part, {})
-            if last not in node:
-                raise ConfigError(f"{path}: has no key '{key}'; expected every column of {self.table}. Add the key.")
-            if value is None:
-                del node[last]
-            else:
-                node[last] = _in_a_line(value) if isinstance(value, dict) else value
-        return params
-
-    def read_bytes(self) -> bytes:
-        """Its params file, as a file of that name would have it; errors as ``tree``."""
-        yaml = YAML()
-        yaml.Representer, yaml.width = Representer, WIDTH
-        stream = StringIO()
-        yaml.dump(self.tree(), stream)
-        folder = self.table.parent.name
-        head = f"# {self.name}: presets/{folder}/{self.base}.yaml with its row of table.yaml.\n"
-        return (head + stream.getvalue()).encode()
+    where: str
+    base: Any
+    trees: list[Tree]
+    depth: int
+    header: tuple[str, ...] = ()
 
 
-def _in_a_line(values: dict[str, Any]) -> CommentedMap:
-    """A copy that is written ``{key: value}``; a block would swallow the blank line that follows."""
-    mapping = CommentedMap(values)
-    mapping.fa.set_flow_style()
-    return mapping
-
-
-def find_cells(folder: Path = PRESETS) -> dict[str, Cell]:
-    """Every row of every table, by name.
+def read_preset(name: str, folder: Path = PRESETS) -> str:
+    """The whole params file of a preset, in the order and with the comments of its bases.
 
     Raises:
-        ConfigError: a row is not as long as the columns.
+        ConfigError: there is none; a file or a table is malformed; a base is unknown or in a circle, or lacks a key.
     """
-    cells = {}
+    files, rows = names_of_files(folder), read_rows(folder)
+    if name not in [*files, *rows]:
+        hint = did_you_mean(name, [*files, *rows]) or "."
+        raise ConfigError(f"{folder}: no preset '{name}'; expected one of {', '.join([*files, *rows])}{hint}")
+    tree, header = resolve(read_file(folder, name) if name in files else rows[name], folder, [name])
+    sections = ["\n".join(lines_of({key: entry})) for key, entry in tree.items()]
+    return "\n".join([HEAD.format(name), *header, "\n\n".join(sections), ""])
+
+
+def names_of_files(folder: Path) -> list[str]:
+    """The presets that are files: those of the folder itself, not of its subfolders."""
+    return [path.stem for path in sorted(folder.glob("*.yaml"))]
+
+
+def is_preset(data: bytes, folder: Path = PRESETS) -> bool:
+    """Whether a params file is just what its first line names."""
+    name = data.decode(errors="replace").partition("`")[2].partition("`")[0]
+    try:
+        return read_preset(name, folder).encode() == data
+    except ConfigError:
+        return False
+
+
+def resolve(overlay: Overlay, folder: Path, chain: list[str]) -> tuple[Tree, tuple[str, ...]]:
+    """An overlay on its bases, and the nearest header; ``chain`` has the names on the way."""
+    if overlay.base is None:
+        return overlay.trees[0], overlay.header
+    base = require_base(overlay, folder, chain)
+    under, header = resolve(read_file(folder, base), folder, [*chain, base])
+    try:
+        tree = reduce(lambda below, over: merge(below, over, overlay.depth), overlay.trees, under)
+    except ConfigError as error:
+        raise ConfigError(f"{overlay.where}: {error}") from error
+    return tree, overlay.header or header
+
+
+def require_base(overlay: Overlay, folder: Path, chain: list[str]) -> str:
+    """The name of an overlay's base.
+
+    Raises:
+        ConfigError: there is no such file, or it is in the ``chain``.
+    """
+    base = str(overlay.base)
+    if base in chain:
+        circle = " -> ".join([*chain, base])
+        raise ConfigError(f"{overlay.where}: base: found the circle {circle}; expected a whole file at its end.")
+    if not (folder / f"{base}.yaml").is_file():
+        files = [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.yaml"))]
+        hint = did_you_mean(base, files) or f" such as {', '.join(files[:3])}."
+        raise ConfigError(f"{overlay.where}: base: found '{base}'; expected a file of {folder}{hint}")
+    return base
+
+
+def read_file(folder: Path, name: str) -> Overlay:
+    """One file of presets/; its header is the comment in its first lines."""
+    path = folder / f"{name}.yaml"
+    loaded = load_yaml(path)
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    end = next(row for row, line in enumerate(lines) if not line.startswith("#"))
+    tree = tree_of(loaded, lines)
+    base = tree.pop("base").value if "base" in tree else None
+    return Overlay(str(path), base, [tree], 1, tuple(lines[:end]))
+
+
+def read_rows(folder: Path = PRESETS) -> dict[str, Overlay]:
+    """The rows of all tables by name.
+
+    Raises:
+        ConfigError: a file is no table, or a row is not as long as the columns.
+    """
+    found: dict[str, Overlay] = {}
     for path in sorted(folder.glob("*/table.yaml")):
-        table = YAML(typ="safe").load(path.read_text())
-        for name, row in table["rows"].items():
-            if len(row) != len(table["columns"]):
-                found = f"{len(row)} values for {len(table['columns'])} columns"
-                raise ConfigError(f"{path}: {name}: {found}; expected one each. Mend the row.")
-            values = dict(zip(table["columns"], row, strict=True))
-            cells[name] = Cell(path, name, values.pop("base"), values)
-    return cells
+        table = load_yaml(path)
+        columns, rows = table.get("columns"), table.get("rows")
+        is_list = isinstance(columns, list) and all(isinstance(column, str) for column in columns)
+        if not (is_list and "base" in columns and isinstance(rows, dict)):
+            expected = "'columns', a list of 'base' and dotted keys, and 'rows', a list of values under each name"
+            raise ConfigError(f"{path}: found no table; expected {expected}, as in presets/three_stage/table.yaml.")
+        found |= {str(name): row_of(f"{path}: {name}", columns, row) for name, row in rows.items()}
+    return found
 
 
-def find_presets(folder: Path = PRESETS) -> dict[str, Path | Cell]:
-    """What has the params file of every preset, by name; errors as ``find_cells``."""
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} | find_cells(folder)
+def row_of(where: str, columns: list[str], row: Any) -> Overlay:
+    """One row of a table; each value is merged by itself."""
+    if not (isinstance(row, list) and len(row) == len(columns)):
+        found = f"{len(row)} values" if isinstance(row, list) else repr(row)
+        raise ConfigError(f"{where}: found {found}; expected a list of {len(columns)}, one for each column.")
+    cells = dict(zip(columns, row, strict=True))
+    base = cells.pop("base")
+    return Overlay(where, base, [nested(column, value) for column, value in cells.items()], ALL)
 
 
-def is_preset(data: bytes, presets: Mapping[str, Path | Cell]) -> bool:
-    """Whether it is a file of presets/, or the cell that its first line names."""
-    named = data.partition(b":")[0].decode(errors="replace").removeprefix("# ")
-    alike = [preset for name, preset in presets.items() if isinstance(preset, Path) or name == named]
-    return any(preset.read_bytes() == data for preset in alike)
+def nested(column: str, value: Any) -> Tree:
+    """``a.b`` and 1 -> {a: {b: 1}}."""
+    for key in reversed(column.split(".")):
+        value = {key: value}
+    return tree_of(value)

@@ -6,7 +6,7 @@ code it configures; so editing one method's schema makes only that method stale.
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -48,7 +48,7 @@ class Params:
 
     def __init__(self, path: Path):
         self.path = path
-        self._tree = _load(path)
+        self._tree = load_yaml(path)
 
     def keys(self) -> list[str]:
         return list(self._tree)
@@ -63,7 +63,7 @@ class Params:
         for part in key.split("."):
             if not isinstance(node, dict) or part not in node:
                 known = list(node) if isinstance(node, dict) else []
-                raise ConfigError(f"{self.path}: key '{key}' is missing{_did_you_mean(part, known)}; add it.")
+                raise ConfigError(f"{self.path}: key '{key}' is missing{did_you_mean(part, known)}; add it.")
             node = node[part]
         try:
             return json.loads(json.dumps(node))
@@ -117,7 +117,7 @@ class Params:
         dotted = ".".join([key, *steps])
         where = f"{self.path}:{self._line(dotted)}: {dotted}"
         if item["type"] == "extra_forbidden":
-            hint = _did_you_mean(steps[-1], _field_names(schema))
+            hint = did_you_mean(steps[-1], _field_names(schema))
             return f"{where}: unknown key{hint or '; remove it'}", ""
         if item["type"] == "missing":
             return f"{where}: missing; add it", ""
@@ -176,7 +176,8 @@ def _field_names(schema: Any) -> list[str]:
     return sorted(names)
 
 
-def _did_you_mean(word: str, known: list[str]) -> str:
+def did_you_mean(word: str, known: Iterable[object]) -> str:
+    """``, did you mean 'x'?`` of the known word that is most alike, or nothing."""
     close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
     return f", did you mean '{close[0]}'?" if close else ""
 
@@ -186,7 +187,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _load(path: Path) -> CommentedMap:
+def load_yaml(path: Path) -> CommentedMap:
+    """A file of plain values under keys, with the line of each.
+
+    Raises:
+        ConfigError: no such file, no UTF-8, no YAML, a key twice, an alias, a tag, or no mapping.
+    """
     text = _text(path)
     try:
         _check_events(path, text)

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from fewmask.checking.presets import read_preset
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "seed": 0,
@@ -280,6 +282,12 @@ MISTAKES = [  # each run of `check` is told several
         "filter": ({"threshold": 0.5, "per_class": {"raod": 0.9}}, "filter.per_class: found ['raod']"),
     },
     {"split": ({"labelled": "ids.txt"}, "ids.txt: no such file")},
+    {
+        "dataset": (
+            {**SMALL["dataset"], "root": "pipeline/datasets/streets.py"},
+            "found 'pipeline/datasets/streets.py', which is not there; expected 'pipeline/datasets/streets/scenes.py'",
+        )
+    },
     {"network": ({**SMALL["network"], "weights": "none.pt"}, "'none.pt': no such file")},
     {"supervised": ({**SMALL["supervised"], "pseudo": 2}, "pseudo 2 is not below batch 2")},
     {"supervised": ({**SMALL["supervised"], "source": 0.5}, "supervised is given no --source in dvc.yaml")},
@@ -351,7 +359,7 @@ def test_check_is_content_with_the_default(tmp_path, run_stage):
 def test_preset_keeps_a_person_s_edits(tmp_path, run_stage):
     params = tmp_path / "params.yaml"
     assert run_stage("preset", "camvid").code == 0
-    assert params.read_bytes() == (ROOT / "presets/camvid.yaml").read_bytes()
+    assert params.read_text() == read_preset("camvid")
     assert run_stage("preset", "streets").code == 0  # a preset is no loss
     params.write_text(params.read_text() + "# mine\n")
     refused = run_stage("preset", "camvid")

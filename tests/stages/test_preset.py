@@ -1,9 +1,9 @@
-"""``python -m stages.preset`` with the rows of a table."""
+"""``python -m stages.preset``."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from fewmask.checking.presets import find_presets
+from fewmask.checking.presets import read_preset
 
 Run = Callable[..., tuple[int, str, str]]
 NAME = "three_stage-voc-50th-coco"
@@ -14,7 +14,7 @@ def test_a_cell_is_written_and_is_no_edit_to_lose(run_stage: Run, tmp_path: Path
     code, out, _ = run_stage("preset", NAME)
     assert code == 0
     assert f"now the preset '{NAME}'" in out
-    assert params.read_bytes() == find_presets()[NAME].read_bytes()
+    assert params.read_text() == read_preset(NAME)
     assert run_stage("preset", "three_stage-cityscapes-100")[0] == 0
     params.write_text(params.read_text().replace("seed: 0", "seed: 1"))
     code, _, err = run_stage("preset", NAME)
@@ -29,17 +29,16 @@ def test_a_name_that_is_nearly_a_cell_s(run_stage: Run) -> None:
     assert "streets" in err
 
 
-def test_a_base_is_no_preset(run_stage: Run, tmp_path: Path) -> None:
-    """It has holes where a table has columns."""
-    assert run_stage("preset", "voc")[0] == 2
+def test_a_base_of_a_table_is_no_preset(run_stage: Run, tmp_path: Path) -> None:
+    assert run_stage("preset", "papers/voc")[0] == 2
     assert not (tmp_path / "params.yaml").exists()
 
 
 def test_what_only_says_that_it_is_a_cell_is_an_edit(run_stage: Run, tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text(f"# {NAME}: mine\n")
+    params.write_text(f"# Preset `{NAME}`: mine\n")
     assert run_stage("preset", "streets")[0] == 2
-    assert params.read_text() == f"# {NAME}: mine\n"
+    assert params.read_text() == f"# Preset `{NAME}`: mine\n"
     params.write_bytes(b"\xff\xfe")
     assert run_stage("preset", "streets")[0] == 2
 
