@@ -5,7 +5,7 @@ each of its ``rows``: the values of its ``columns``, which are ``base`` and dott
 """
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,7 @@ def require_base(overlay: Overlay, folder: Path, chain: list[str]) -> str:
     return base
 
 
+@cache  # presets share their bases
 def read_file(folder: Path, name: str) -> Overlay:
     """One file of presets/; its header is the comment in its first lines."""
     path = folder / f"{name}.yaml"
@@ -99,6 +100,7 @@ def read_file(folder: Path, name: str) -> Overlay:
     return Overlay(str(path), base, [tree], 1, tuple(lines[:end]))
 
 
+@cache
 def read_rows(folder: Path = PRESETS) -> dict[str, Overlay]:
     """The rows of all tables by name.
 
