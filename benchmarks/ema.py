@@ -1,18 +1,11 @@
-"""One update of an averaged teacher: fused, against a loop over the parameters, as most published code has it.
+"""One update of an averaged teacher: fused, against a loop over the parameters, as most published code has it."""
 
-python -m benchmarks.ema
-"""
-
-import argparse
 import copy
-import json
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from benchmarks.machine import describe
-from benchmarks.timing import Result, interleaved
+from benchmarks.timing import Bench, Result, take_turns
 from fewmask.consistency.ema import Ema
 from fewmask.nets.base.published import build
 from fewmask.nets.deeplabv2.deeplabv2 import Config as DeepLab
@@ -29,29 +22,14 @@ def loop(teacher: nn.Module, student: nn.Module) -> None:
         own.data = DECAY * own.data + (1 - DECAY) * new.data
 
 
-def measure(name: str, rounds: int) -> Result:
+def measure(bench: Bench) -> list[Result]:
+    """For two networks."""
+    return [update(name, bench.some(31)) for name in NETWORKS]
+
+
+def update(name: str, rounds: int) -> Result:
     """The ratio for one network; seconds are of one update."""
     student = build(NETWORKS[name], 21)
     teacher, plain = Ema(student), copy.deepcopy(student)
-    times = interleaved(rounds, fused=lambda: teacher.update(student, DECAY), loop=lambda: loop(plain, student))
-    ratio = times["loop"] / times["fused"]
-    return Result(f"averaged teacher: update, {name}, against a loop", ratio, least=5.0, absolute=times)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=31)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/ema.json")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    results = [measure(name, args.rounds) for name in NETWORKS]
-    print("\n".join(result.line() for result in results))
-    environment = {**describe(), "threads": args.threads, "rounds": args.rounds}
-    args.out.write_text(
-        json.dumps({"environment": environment, "results": [r.plain() for r in results]}, indent=1) + "\n"
-    )
-
-
-if __name__ == "__main__":
-    main()
+    turns = take_turns(rounds, fused=lambda: teacher.update(student, DECAY), loop=lambda: loop(plain, student))
+    return turns.against(f"averaged teacher: update, {name}, against a loop", "loop", "fused", least=5.0)

@@ -1,27 +1,18 @@
-"""The routing network: a training step against the sum of its parts, with a target, and what skipping saves.
+"""The routing network: a training step against the sum of its parts, and what skipping closed cells saves.
 
-    python -m benchmarks.routing                          # on a CPU, the sizes of the streets
-    python -m benchmarks.routing --paper                  # on a GPU, the paper's
-    python -m benchmarks.routing --models models/selene.safetensors budget_0.4.safetensors --images data/images.h5
-
-Of models it also measures latency: of the store's first 24 evaluated images, one by one and in batches of 8, with what
-is closed left out, against every gate open.
+On a CPU it has the sizes of the streets, on a GPU the paper's. Of ``models`` it also measures latency: of the store's
+first 24 evaluated images, one by one and in batches of 8, with what is closed left out, against every gate open.
 """
 
-import argparse
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import describe
-from benchmarks.timing import Result, interleaved
+from benchmarks.timing import Bench, Result, take_turns
 from fewmask.costs.route_cost import costs_of
-from fewmask.nets.base.device import choose_device, keep_memory
 from fewmask.nets.base.segnet import SegNet
 from fewmask.nets.routing import routing
 from fewmask.nets.routing.cells import Cell
@@ -34,15 +25,11 @@ PAPER = Config(), (16, 512, 512), 21
 BATCH = 8
 
 
-def settled(run: Callable[[], object], device: torch.device) -> Callable[[], None]:
-    """The same, not over before the device is done."""
-
-    def whole() -> None:
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return whole
+def measure(bench: Bench) -> list[Result]:
+    """The step, then each model."""
+    device, rounds = torch.device(bench.device), bench.some(15, 2)
+    found = step(*(PAPER if device.type == "cuda" else STREETS), device, rounds)
+    return found + [result for model in bench.models for result in latency(model, bench.images, device, rounds)]
 
 
 def parts_of(net: SegNet) -> list[nn.Module]:
@@ -84,13 +71,9 @@ def step(config: Config, shape: tuple[int, int, int], classes: int, device: torc
     for precision in [torch.float32, *([torch.bfloat16] if device.type == "cuda" else [])]:
         with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
             parts = separately(net, x)
-            times = interleaved(
-                rounds, whole=settled(lambda: forth_and_back(net, x), device), parts=settled(parts, device)
-            )
-        name = str(precision).removeprefix("torch.")
-        found.append(
-            Result(f"{title}, {name}, against its parts", times["whole"] / times["parts"], most=1.3, absolute=times)
-        )
+            turns = take_turns(rounds, whole=lambda: forth_and_back(net, x), parts=parts)
+        what = f"{title}, {str(precision).removeprefix('torch.')}, against its parts"
+        found.append(Result(what, turns.ratio("whole", "parts"), most=1.3, absolute=turns.seconds()))
     return found
 
 
@@ -135,37 +118,8 @@ def latency(model: Path, store: Path, device: torch.device, rounds: int) -> list
             with all_open():
                 run()
 
-        times = interleaved(rounds, skipping=settled(skipping, device), all_open=settled(dense, device))
-        ratio = times["all_open"] / times["skipping"]
-        each = {key: value / len(x) for key, value in times.items()}
+        turns = take_turns(rounds, skipping=skipping, all_open=dense)
+        ratio, seconds = turns.ratio("all_open", "skipping"), turns.seconds(each=len(x))
         note = f"{share:.2f} of the cost is executed"
-        found.append(Result(f"latency an image, batch {batch}, {model.stem}", ratio, absolute=each, note=note))
+        found.append(Result(f"latency an image, batch {batch}, {model.stem}", ratio, absolute=seconds, note=note))
     return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--paper", action="store_true", help="the paper's network, crops and batch")
-    parser.add_argument("--models", type=Path, nargs="*", default=[], help="measure the latency of these, too")
-    parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    keep_memory()
-    torch.set_num_threads(args.threads)
-    device = choose_device(args.device)
-    results = step(*(PAPER if args.paper else STREETS), device, args.rounds)
-    for model in args.models:
-        results += latency(model, args.images, device, args.rounds)
-    print("\n".join(result.line() for result in results))
-    if args.out:
-        gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-        environment: dict[str, Any] = {**describe(), **gpu, "threads": args.threads, "rounds": args.rounds}
-        rows = [result.plain() for result in results]
-        args.out.write_text(json.dumps({"environment": environment, "results": rows}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,7 @@
-"""How fast strong views are: tensors in and out, against PIL image by image, with the same draws.
+"""Strong views, tensors in and out, against PIL image by image with the same draws.
 
-    python -m benchmarks.strong_views [--rounds N] [--out FILE]
-
-Batches of ten images, each with a label map and a map of valid pixels; one thread; eight draws a round, after the
-default StrongViews. ``ours`` draws, too; the others are given the draws:
+Batches of ten images, each with a label map and a map of valid pixels; eight draws a round, after the default
+StrongViews. ``ours`` draws as well; the others are given the draws:
 
 - ``released``: the pattern of the released code. An image becomes bytes and a PIL image; maps of row and column
   numbers and the map of valid pixels go through the geometric operations beside it; all come back as lists of
@@ -14,10 +12,7 @@ default StrongViews. ``ours`` draws, too; the others are given the draws:
 - ``pil_alone``: the same, from PIL images to PIL images.
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +21,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.machine import describe
-from benchmarks.timing import Result, interleaved
+from benchmarks.timing import Bench, Result, take_turns
 from fewmask.learning.views import IGNORE
 from fewmask.methods.three_stage.strong import GEOMETRIC, Hole, Operation, Strong, StrongViews, draw_strong
-from fewmask.nets.base.device import keep_memory
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZES = (321, 321), (256, 512)
 BATCH, DRAWS, CLASSES = 10, 8, 21
 GREY = 127
@@ -195,7 +187,13 @@ def drawn(size: tuple[int, int]) -> list[Strong]:
     return [draw_strong(StrongViews(), BATCH, size) for _ in range(DRAWS)]
 
 
-def measure(size: tuple[int, int], rounds: int) -> list[Result]:
+def measure(bench: Bench) -> list[Result]:
+    """At two sizes."""
+    torch.manual_seed(0)
+    return [result for size in SIZES for result in ratios(size, bench.some(9, 1))]
+
+
+def ratios(size: tuple[int, int], rounds: int) -> list[Result]:
     """The ratios at one size; seconds are those of an image with its two maps."""
     x, maps = data(size)
     views, images = drawn(size), [as_bytes(each)[0] for each in x]
@@ -206,7 +204,7 @@ def measure(size: tuple[int, int], rounds: int) -> list[Result]:
         for _ in range(DRAWS):
             with_ours(x, maps, size)
 
-    taken = interleaved(
+    turns = take_turns(
         rounds,
         ours=ours,
         released=lambda: [with_index_maps(x, maps, view, listed) for view in views],
@@ -214,31 +212,5 @@ def measure(size: tuple[int, int], rounds: int) -> list[Result]:
         pil=lambda: [with_pil(x, maps, view) for view in views],
         pil_alone=lambda: [with_pil_alone(images, pairs, view) for view in views],
     )
-    seconds = {name: value / (BATCH * DRAWS) for name, value in taken.items()}
-    results = []
-    for name, least in TARGETS.items():
-        what = f"strong views {size[0]}x{size[1]} against {name}"
-        absolute = {"ours": seconds["ours"], name: seconds[name]}
-        results.append(Result(what, seconds[name] / seconds["ours"], least=least, absolute=absolute))
-    return results
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/strong_views.json")
-    arguments = parser.parse_args()
-    keep_memory()  # this, and what follows, as stages do
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    results = [result for size in SIZES for result in measure(size, arguments.rounds)]
-    print("\n".join(result.line() for result in results))
-    environment = {**describe(), "threads": 1, "rounds": arguments.rounds}
-    record = {"environment": environment, "results": [result.plain() for result in results]}
-    arguments.out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    title = f"strong views {size[0]}x{size[1]} against"
+    return [turns.against(f"{title} {name}", name, least=least, each=BATCH * DRAWS) for name, least in TARGETS.items()]

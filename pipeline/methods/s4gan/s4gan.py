@@ -18,7 +18,6 @@ from typing import Any, Literal, Self
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fewmask.learning.batchnorm import Mode
 from fewmask.learning.fit import FitConfig
