@@ -71,7 +71,7 @@ def experiment(job: Job, settings: Sequence[str]) -> str:
     name = re.search(r"^Ran experiment\(s\): (\S+)", done.stdout, re.MULTILINE)
     if done.returncode or not name:
         errors = re.findall(r"^error: (.+)", done.stderr, re.MULTILINE | re.IGNORECASE) or [done.stderr[-500:]]
-        raise DataError(f"{title}: {errors[0]} Change that and run it again: finished stages are not repeated.")
+        raise DataError(f"{title}: {errors[0].rstrip('.')}. Run the grid again after that; finished stages are kept.")
     say(f"{title}: experiment {name[1]}")
     return name[1]
 

@@ -38,7 +38,7 @@ def test_a_failed_experiment_is_reported_with_the_stage_s_own_sentence(monkeypat
         [], 255, "", "x\nerror: params.yaml:3: lr: found 'a'; expected a number.\nERROR: y"
     )
     monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(DataError, match=r"^full \[seed=0\]: params.yaml:3: lr: found 'a'; expected a number\. Change"):
+    with pytest.raises(DataError, match=r"^full \[seed=0\]: params.yaml:3: lr: found 'a'; expected a number\. Run the grid again"):
         run.experiment(run.Job(("evaluate@s4gan",), rows=("full",)), ["seed=0"])
 
 
