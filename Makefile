@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo sweep test lint clean
+.PHONY: demo sweep bench test lint clean
 
 # The whole graph on the embedded data set; the report is metrics/report.html.
 demo: .venv/installed
@@ -20,6 +20,10 @@ sweep: .venv/installed
 	dvc exp show --csv --drop '.*' --keep '$(SHOWN)' > .dvc/tmp/experiments.csv
 	mv .dvc/tmp/experiments.csv metrics/experiments.csv
 	dvc repro report
+
+# Measure the speed of every part, or of those in ARGS (ARGS='confusion filter', ARGS=--quick).
+bench: .venv/installed-dev
+	python -m benchmarks $(ARGS)
 
 # Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow'); many short processes share the cores.
 test: export OMP_WAIT_POLICY ?= PASSIVE

@@ -31,7 +31,7 @@ def learner(preset: str, device: str, **changes: Any) -> Contrastive:
     made.memory.vectors.copy_(F.normalize(torch.randn_like(made.memory.vectors), dim=2))
     made.memory.filled.fill_(made.memory.vectors.shape[1])
     made.images.fill_(100)
-    made.labelled_pixels.fill_(1e5)
+    made.labelled_area.fill_(100 / CLASSES)
     return made
 
 

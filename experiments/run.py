@@ -65,14 +65,13 @@ def experiment(job: Job, settings: Sequence[str]) -> str:
     words = [word for setting in (*settings, *job.settings) for word in ("-S", override(setting))]
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp", *words, *job.targets]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # the stages' python
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False, text=True, capture_output=True
-    )
+    environment = {**os.environ, "PATH": path}
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False, text=True, capture_output=True)
     title = f"{', '.join(job.rows or job.targets)} [{' '.join(settings)}]"
     name = re.search(r"^Ran experiment\(s\): (\S+)", done.stdout, re.MULTILINE)
     if done.returncode or not name:
         errors = re.findall(r"^error: (.+)", done.stderr, re.MULTILINE | re.IGNORECASE) or [done.stderr[-500:]]
-        raise DataError(f"{title}: {errors[0]} Change that and run it again: finished stages are not repeated.")
+        raise DataError(f"{title}: {errors[0].rstrip('.')}. Run the grid again after that; finished stages are kept.")
     say(f"{title}: experiment {name[1]}")
     return name[1]
 

@@ -29,8 +29,11 @@ def scores(read: Read, evaluation: str) -> Scores:
 def selection(table: str) -> dict[str, dict[str, float]]:
     """The selection measures at each of THRESHOLDS, from the curves over all thresholds."""
     curve = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(io.StringIO(table))]
-    nearest = {at: min(curve, key=lambda row, at=at: abs(row["threshold"] - at)) for at in THRESHOLDS}
-    return {str(at): {key: row[key] for key in row if key != "threshold"} for at, row in nearest.items()}
+    found = {}
+    for at in THRESHOLDS:
+        nearest = min((abs(row["threshold"] - at), number) for number, row in enumerate(curve))[1]
+        found[str(at)] = {key: value for key, value in curve[nearest].items() if key != "threshold"}
+    return found
 
 
 def dropped(table: str) -> dict[str, float]:

@@ -147,7 +147,7 @@ from collections.abc import Iterator
 from typing import Any
 from torch import nn
 from fewmask.consistency.ema import Ema
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import UnlabelledConfig
 from fewmask.learning.learner import Batch, Learner, Task, Update
 from fewmask.learning.losses import cross_entropy
 """

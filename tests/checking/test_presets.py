@@ -16,8 +16,9 @@ from fewmask.checking.graph import nodes
 from fewmask.checking.presets import PRESETS, names_of_files, read_preset, read_rows
 from fewmask.core.params import Params, Section
 from fewmask.costs.macs import parameters
+from fewmask.datasets.base.opening import read_target
 from fewmask.learning.batchnorm import require_sense
-from fewmask.learning.fit import FitConfig
+from fewmask.learning.config import FitConfig
 from fewmask.learning.learner import Learner, Task
 from fewmask.learning.optim import make_optimiser
 from fewmask.learning.recipe import learner_class
@@ -224,6 +225,8 @@ def found(key: str, params: Params) -> Any:
         model = trained_by(section, params)[1]
     elif section == "network":
         model = trained_by("supervised", params)[2]
+    elif section == "dataset":
+        model = read_target(params, "dataset")
     else:
         model = params.section(section, SCHEMAS[section])
     return reduce(lambda node, step: node[step], steps, model.model_dump(mode="json"))
