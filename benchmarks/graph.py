@@ -93,9 +93,12 @@ def evaluation(model: str, tagger: str = "") -> str:
 def evaluate(folder: Path, model: str, tagger: str = "", *, role: str) -> None:
     """Score models/<model>.safetensors of ``folder``, whether the graph has a node for it or not."""
     name = evaluation(model, tagger)
-    models = f"--model models/{model}.safetensors" + (f" --tagger models/{tagger}.safetensors" if tagger else "")
-    files = f"--images data/images.h5 --split data/split.json --out metrics/{name}.json --plots metrics/plots/{name}"
-    step(folder, f"evaluate@{name}", f"python -m stages.evaluate {models} {files} --role {role}")
+    path = f"models/{name}.safetensors"
+    if tagger:
+        pair = f"--model models/{model}.safetensors --tagger models/{tagger}.safetensors"
+        step(folder, name, f"python -m stages.fuse {pair} --out {path}")
+    files = f"--out metrics/{name}.json --plots metrics/plots/{name}"
+    step(folder, f"evaluate@{name}", f"python -m stages.evaluate --model {path} {files} --role {role}")
 
 
 def step(folder: Path, name: str, command: str) -> None:

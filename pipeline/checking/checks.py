@@ -15,6 +15,7 @@ from fewmask.core.progress import say, warn
 from fewmask.core.runtime import Runtime
 from fewmask.datasets.base.dataset import DatasetConfig
 from fewmask.datasets.base.opening import open_source
+from fewmask.fusion.thresholds import FusionConfig, require_validation
 from fewmask.learning.batchnorm import require_sense
 from fewmask.learning.data import no_source
 from fewmask.learning.fit import FitConfig
@@ -26,7 +27,6 @@ from fewmask.nets.base.encoders import EncoderConfig
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.published import build, segmentation_module
 from fewmask.nets.base.weights import IMAGENET, NAMED
-from fewmask.prediction.fusion import FusionConfig, no_validation
 from fewmask.scoring.evaluation import EvaluateConfig
 from fewmask.selection.filter import FilterConfig, minimum_codes
 from fewmask.splitting import Catalogue, SplitConfig, divide
@@ -151,10 +151,9 @@ def data_problems(params: Params, data: Catalogue, graph: Path) -> list[str]:
         say(f"split: {split.summary()}")
         if not split.unlabelled:
             problems += _without_unlabelled(params, graph)
-        rule = params.section("fusion", FusionConfig).rule
         classes = range(len(data.class_names))
-        if rule != "scores" and not any(np.isin(classes, data.presence[name]).any() for name in split.validation):
-            problems.append(str(no_validation(rule)))
+        labelled = any(np.isin(classes, data.presence[name]).any() for name in split.validation)
+        require_validation(params.section("fusion", FusionConfig).rule, labelled)
     except UserError as error:
         problems += str(error).splitlines()
     try:
