@@ -19,7 +19,7 @@ from benchmarks.machine import describe
 from experiments.scores import spreads
 from fewmask.core.errors import ArtefactError
 from fewmask.core.stage import run_command
-from fewmask.prediction.fusion import fuse
+from fewmask.fusion.fused import masked
 from fewmask.prediction.predictor import BATCH, Predictor
 from fewmask.scoring.confusion import confusion
 from fewmask.scoring.overlap import iou, mean_over_present
@@ -53,7 +53,7 @@ def room(model: Path, store: Path, split: Path) -> dict[str, float | None]:
             present = (truth[:, None] == classes[:, None, None]).flatten(2).any(2)
             label = logits.argmax(1)
             plain += confusion(truth, label.to(torch.uint8), len(classes))
-            known += confusion(truth, fuse(logits, present).argmax(1).to(torch.uint8), len(classes))
+            known += confusion(truth, masked(logits, present).argmax(1).to(torch.uint8), len(classes))
             absent += int((~present).sum())
             counted = truth < len(classes)
             wrong += int((~present.gather(1, label.flatten(1)).view_as(label) & counted).sum())

@@ -1,9 +1,8 @@
 """Score a published model on the evaluated images of the split.
 
 Reads a model, data/images.h5, data/split.json and params `seed` and `evaluate`; writes metrics/NAME.json and, in a
-folder beside it, per_class.csv, confusion.csv and details/: a few predictions as one palette PNG and, of a routing
-network, the gates that its images open. With --tagger it scores the fusion of two networks, reads `fusion` as well, and
-adds the table of dropped classes to details/. Costs: one forward pass an image.
+folder beside it, per_class.csv, confusion.csv and details/: a few predictions as one palette PNG; of a routing network
+the gates that its images open; of a fused network the classes that it drops. Costs: one forward pass an image.
 """
 
 import argparse
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL.Image import Image
 
 from fewmask.core.files import metrics_json, rows_csv
@@ -21,15 +19,15 @@ from fewmask.core.progress import say
 from fewmask.core.stage import Run, run_command, stage
 from fewmask.drawing.gate_grid import drawing
 from fewmask.drawing.palette import examples, palette_image
+from fewmask.fusion import dropped
 from fewmask.nets.base.device import start
-from fewmask.prediction.fusion import FusionConfig
 from fewmask.prediction.predictor import Predictor
-from fewmask.scoring.dropped import Recorder
+from fewmask.scoring import gates
 from fewmask.scoring.evaluation import EvaluateConfig, cost, evaluate
-from fewmask.scoring.gates import gates_of_all, recorded, rows
 from fewmask.stores.images import Images
 from fewmask.stores.split import Split
 
+KEYS = ("seed", "evaluate")
 Table = list[dict[str, Any]]
 
 
@@ -39,29 +37,11 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--tagger", type=Path, help="a classifier of whole images, fused as `fusion` says")
     roles = ("test", "validation")
     parser.add_argument("--role", choices=roles, default="test", help="validation: for choices, tuning")
     parser.add_argument("--out", type=Path, required=True, help="metrics/NAME.json")
     parser.add_argument("--plots", type=Path, required=True, help="folder for the tables and details/")
     return parser
-
-
-def keys(args: argparse.Namespace) -> tuple[str, ...]:
-    """What this node reads of params.yaml, as dvc.yaml declares it."""
-    return ("seed", "evaluate", "fusion") if args.tagger else ("seed", "evaluate")
-
-
-def open_predictor(args: argparse.Namespace, run: Run, images: Images, split: Split, device: torch.device) -> Predictor:
-    """The model or, with --tagger, the fusion of both, its thresholds chosen on the validation images."""
-    if not args.tagger:
-        predictor = Predictor(args.model, device=device)
-        predictor.require(images, args.model)
-        return predictor
-    fused = Recorder(args.model, args.tagger, run.section("fusion", FusionConfig), device)
-    fused.require(images, args.model)
-    fused.choose(images, split.validation)
-    return fused
 
 
 def write(run: Run, args: argparse.Namespace, metrics: dict[str, Any], tables: dict[str, Table], strip: Image) -> None:
@@ -81,22 +61,24 @@ def main() -> None:
     args = arguments().parse_args()
     params = Params(args.params)
     _, device = start(params)
-    inputs = [path for path in (args.images, args.split, args.model, args.tagger) if path]
-    with Images(args.images) as images, stage(args.out, params, keys(args), inputs) as run:
+    inputs = [args.images, args.split, args.model]
+    with Images(args.images) as images, stage(args.out, params, KEYS, inputs) as run:
         split = Split.load(args.split)
-        predictor = open_predictor(args, run, images, split, device)
+        predictor = Predictor(args.model, device=device)
+        predictor.require(images, args.model)
         names = split.test if args.role == "test" else split.validation
         config: EvaluateConfig = run.section("evaluate", EvaluateConfig)
-        with recorded(predictor.model.net) as seen:
+        net = predictor.model.net
+        with gates.recorded(net) as opened, dropped.recorded(net) as decisions:
             scores = evaluate(predictor, images, names, config, run.name)
-        gates = gates_of_all(seen)
+        ways = gates.gates_of_all(opened)
         counts = {"labelled_images": len(split.labelled), "seed": run.section("seed", Seed)}
-        metrics = {**scores.metrics(), **cost(predictor, config.resolution, gates), **counts}
+        metrics = {**scores.metrics(), **cost(predictor, config.resolution, ways), **counts}
         tables = {"per_class": scores.per_class(images.class_names), "confusion": scores.pairs(images.class_names)}
-        if isinstance(predictor, Recorder):
-            tables["details/fusion"] = predictor.table(images, names)
-        if gates is not None:
-            tables["details/routes"] = rows(predictor.model.net, gates)
+        if decisions:
+            tables["details/fusion"] = dropped.rows(net, decisions, images, names)
+        if ways is not None:
+            tables["details/routes"] = gates.rows(net, ways)
         strip = np.concatenate([scores.labels[name] for name in examples(names)])
         write(run, args, metrics, tables, palette_image(strip, images.colours))
     say(f"{args.out}: mIoU {metrics['miou']:.4f} on {metrics['images']} images")

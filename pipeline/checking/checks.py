@@ -20,6 +20,7 @@ from fewmask.core.params import Params, Section, Seed
 from fewmask.core.progress import say, warn
 from fewmask.core.runtime import Runtime
 from fewmask.datasets.base.opening import NONE, open_dataset, read_source, read_target
+from fewmask.fusion.thresholds import FusionConfig, require_validation
 from fewmask.learning.batchnorm import require_sense
 from fewmask.learning.config import FitConfig
 from fewmask.learning.data import require_one_size, require_source, require_unlabelled
@@ -37,7 +38,6 @@ from fewmask.nets.base.encoders import EncoderConfig
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.published import build, segmentation_module
 from fewmask.nets.base.weights import IMAGENET, NAMED
-from fewmask.prediction.fusion import FusionConfig, require_validation
 from fewmask.scoring.evaluation import EvaluateConfig
 from fewmask.selection.filter import FilterConfig, minimum_codes
 from fewmask.splitting import Catalogue, SplitConfig, divide

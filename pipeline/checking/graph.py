@@ -13,11 +13,11 @@ from ruamel.yaml.error import YAMLError
 
 from fewmask.core.errors import ConfigError
 
-VARIABLE = re.compile(r"\$\{(key|item)((?:\.\w+)*)\}")
+VARIABLE = re.compile(r"\$\{(key|item)\}")
 
 
 def nodes(graph: Path) -> dict[str, dict[str, Any]]:
-    """Name -> body, with ${key} and ${item...} of a `foreach` replaced; what comes from params.yaml stays as it is.
+    """Name -> body, with ${key} and ${item} of a `foreach` replaced; what comes from params.yaml stays as it is.
 
     Raises:
         ConfigError: the file is missing or no YAML.
@@ -49,12 +49,4 @@ def _filled(part: Any, values: dict[str, Any]) -> Any:
         return {_filled(key, values): _filled(value, values) for key, value in part.items()}
     if isinstance(part, list):
         return [_filled(value, values) for value in part]
-    return VARIABLE.sub(lambda match: _text(match, values), part) if isinstance(part, str) else part
-
-
-def _text(match: re.Match[str], values: dict[str, Any]) -> str:
-    """What a variable stands for; a mapping is command-line options."""
-    value = values[match[1]]
-    for step in match[2].split(".")[1:]:
-        value = value[step]
-    return " ".join(f"--{name} {each}" for name, each in value.items()) if isinstance(value, dict) else str(value)
+    return VARIABLE.sub(lambda match: str(values[match[1]]), part) if isinstance(part, str) else part

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewmask.core.errors import ArtefactError
 from fewmask.nets.base.normalise import Normalise
@@ -37,11 +37,6 @@ class Predictor:
     def header(self) -> Header:
         return self.model.header
 
-    @property
-    def networks(self) -> list[nn.Module]:
-        """What runs to predict the class of a pixel."""
-        return [self.model.net]
-
     def require(self, images: Images, model: Path) -> None:
         """Refuse images of another class list or size than the model was trained on.
 
@@ -60,7 +55,7 @@ class Predictor:
 
     @torch.inference_mode()
     def logits(self, images: np.ndarray) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, C, H, W) float32 logits of the segmentation network."""
+        """(B, H, W, 3) uint8 -> (B, C, H, W) float32 logits; of a class that a fused network drops they are -inf."""
         x = self.normalise(torch.from_numpy(images).to(self.device))
         logits: Tensor = self.model.net(x).float()
         return logits

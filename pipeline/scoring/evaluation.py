@@ -104,18 +104,18 @@ def evaluate(predictor: Predictor, images: Images, names: list[str], config: Eva
 
 
 def cost(predictor: Predictor, resolution: tuple[int, int] | None, gates: Tensor | None) -> dict[str, Any]:
-    """Parameters of the predicting networks, and what an image of ``resolution`` costs: 10^9 multiply-accumulates.
+    """Parameters of the predicting network, and what an image of ``resolution`` costs: 10^9 multiply-accumulates.
 
     ``gmacs`` has every gate open; ``gmacs_min``, ``_mean`` and ``_max`` are over the evaluated images, whose ``gates``
     (N, cells, 3) a routing network opened: without any they are the same.
     """
     height, width = resolution or predictor.header.size
-    nets = predictor.networks
-    whole = sum(gmacs(net, (height, width)) for net in nets)
+    net = predictor.model.net
+    whole = gmacs(net, (height, width))
     saved = torch.zeros(1, dtype=torch.float64)
     if gates is not None and len(gates):
-        assert isinstance(nets[0], SegNet)
-        costs = costs_of(nets[0], (height, width))
+        assert isinstance(net, SegNet)
+        costs = costs_of(net, (height, width))
         saved = (costs.whole - costs.executed(gates)) / 1e9
     executed = {"gmacs_min": whole - saved.max(), "gmacs_mean": whole - saved.mean(), "gmacs_max": whole - saved.min()}
-    return {"parameters": sum(map(parameters, nets)), "gmacs": whole, **executed}
+    return {"parameters": parameters(net), "gmacs": whole, **executed}

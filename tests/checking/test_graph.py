@@ -18,11 +18,10 @@ MAPPING = """
 stages:
   a:
     foreach:
-      x: {options: {model: m, tagger: t}, reads: fusion}
+      x: "${network.name}"
     do:
-      cmd: run ${key} ${item.options} --out ${key}.json
-      params: [seed, "${item.reads}"]
-      deps: ["${item.options.tagger}"]
+      cmd: run ${key} --out ${key}.json
+      deps: ["nets/${item}"]
       plots:
         - ${key}.csv: {cache: false}
 """
@@ -54,9 +53,8 @@ def test_a_mapping_gives_a_node_a_key(graph) -> None:
     assert node == (
         "a@x",
         {
-            "cmd": "run x --model m --tagger t --out x.json",
-            "params": ["seed", "fusion"],
-            "deps": ["t"],
+            "cmd": "run x --out x.json",
+            "deps": ["nets/${network.name}"],
             "plots": [{"x.csv": {"cache": False}}],
         },
     )

@@ -100,8 +100,8 @@ def test_a_fixed_network_s_rows_have_its_paths_alone():
 # ---- what they cost
 
 
-def predictor(*nets: SegNet) -> SimpleNamespace:
-    return SimpleNamespace(networks=list(nets), header=SimpleNamespace(size=list(SIZE)))
+def predictor(net: SegNet) -> SimpleNamespace:
+    return SimpleNamespace(model=SimpleNamespace(net=net), header=SimpleNamespace(size=list(SIZE)))
 
 
 def test_an_image_costs_at_least_what_always_runs_and_at_most_the_whole():
@@ -128,15 +128,6 @@ def test_the_resolution_is_the_one_asked_for():
     found = cost(predictor(net), (64, 128), all_gates(0.0))
     assert found["gmacs"] == gmacs(net, (64, 128)) > gmacs(net, SIZE)
     assert found["gmacs_min"] == pytest.approx(costs_of(net, (64, 128)).always / 1e9)
-
-
-def test_what_runs_beside_the_network_is_counted_as_it_is():
-    """A tagger, which has no gates, costs the same for each image."""
-    net, beside = gated(), gateless()
-    alone, both = (cost(predictor(*nets), None, all_gates(0.1, 0.0)) for nets in ([net], [net, beside]))
-    for key in ("gmacs", "gmacs_min", "gmacs_mean", "gmacs_max"):
-        assert both[key] - alone[key] == pytest.approx(gmacs(beside, SIZE))
-    assert both["parameters"] == parameters(net) + parameters(beside)
 
 
 def test_costs_are_written_as_numbers():

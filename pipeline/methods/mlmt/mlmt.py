@@ -1,7 +1,7 @@
 """Semi-Supervised Semantic Segmentation with High- and Low-level Consistency: the branch MLMT.
 
 Mittal, Tatarchenko, Brox, TPAMI 2021. A multi-label mean teacher learns which classes an image shows. It learns from
-the labelled images, and from unlabelled ones by agreement with its average. At prediction (prediction/fusion.py) it
+the labelled images, and from unlabelled ones by agreement with its average. At prediction (fusion/fused.py) it
 drops the classes that the network of s4gan.py sees though the image does not show them.
 
 Choices, where paper and released code differ (docs/methods/s4gan.md has them all):

@@ -53,8 +53,8 @@ PIPELINE = Path(__file__).resolve().parents[2]
 
 
 def network_files() -> dict[str, Path]:
-    """Name -> file of every network: nets/<name>/<name>.py, and those of a method, which segment no image."""
-    files = [*PIPELINE.glob("nets/*/*.py"), *PIPELINE.glob("methods/*/*.py")]
+    """Name -> file of every network: nets/<name>/<name>.py; a method's, which segment no image; fusion/fused.py."""
+    files = [path for place in ("nets/*", "methods/*", "fusion") for path in PIPELINE.glob(f"{place}/*.py")]
     return {path.stem: path for path in sorted(files) if {"class Config(", "def build("} <= _openings(path)}
 
 
@@ -86,7 +86,8 @@ def segmentation_module(name: str, key: str = "network") -> Any:
     """
     module = network_module(name, key)
     if not hasattr(module, "normalisation"):
-        raise ConfigError(f"{key}.name: '{name}' does not segment images; expected such as dsnet or deeplabv3plus.")
+        found = f"{key}.name: '{name}' does not segment images by itself"
+        raise ConfigError(f"{found}; expected such as dsnet or deeplabv3plus.")
     return module
 
 
