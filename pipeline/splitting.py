@@ -73,12 +73,12 @@ def divide(data: Catalogue, config: SplitConfig, seed: int) -> Split:
         order, validation = _cut(order, config.validation)
     if not test or not order:
         found = f"{len(order)} training images with masks and {len(test)} to test on"
-        raise DataError(f"dataset: {found}; expected some of both. Add masks, or mend split.test and split.validation.")
+        raise DataError(f"dataset: {found}; expected some of both. Add masks, or fix split.test and split.validation.")
     order = covering_order(order, data.presence, len(data.class_names), config.cover)
     labelled = _labelled(order, config.labelled)
     if not any(len(_real(data.presence[name], len(data.class_names))) for name in labelled):
         found = f"the {len(labelled)} labelled masks hold only void (255)"
-        raise DataError(f"split: {found}; expected class ids 0..{len(data.class_names) - 1}. Mend the masks.")
+        raise DataError(f"split: {found}; expected class ids 0..{len(data.class_names) - 1}. Fix the masks.")
     taken = {*labelled, *validation, *test}
     unlabelled = [name for name in train if name not in taken]
     warnings = _warnings(labelled, data.presence, data.class_names, config.cover)
@@ -131,7 +131,7 @@ def _labelled(order: list[str], labelled: float | int | str) -> list[str]:
 def _from_file(path: Path, known: list[str]) -> list[str]:
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file; expected the ids of the labelled images, one a line. Mend split.labelled."
+            f"{path}: no such file; expected the ids of the labelled images, one a line. Fix split.labelled."
         )
     try:
         lines = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig")).splitlines()
@@ -142,7 +142,7 @@ def _from_file(path: Path, known: list[str]) -> list[str]:
     for number, line in enumerate(lines, 1):
         name = line.strip()
         if name and name not in known:
-            remedy = f"expected such as '{known[0]}'. Mend the line."
+            remedy = f"expected such as '{known[0]}'. Fix the line."
             problems.append(f"{path}:{number}: '{name}' is no training image with a mask; {remedy}")
         elif name in chosen:
             problems.append(f"{path}:{number}: '{name}' stands in line {chosen[name]} already; remove one.")

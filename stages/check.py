@@ -22,7 +22,8 @@ from fewmask.datasets.base.scan import scan
 from fewmask.datasets.base.tags import read_tags
 from fewmask.splitting import Catalogue
 from fewmask.stores.images import require_same_classes
-from stages import fit
+
+from . import fit
 
 
 def arguments() -> argparse.ArgumentParser:

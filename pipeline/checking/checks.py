@@ -119,7 +119,7 @@ def _try_data_set(params: Params, key: str, read: Callable[[Params, str], Any]) 
     read(params, key)
     root = params.raw(f"{key}.root")
     if not (isinstance(root, str) and Path(root).exists()):
-        raise ConfigError(f"{key}.root: {root!r}: no such file or folder; DVC watches it. Mend the path.")
+        raise ConfigError(f"{key}.root: {root!r}: no such file or folder; DVC watches it. Fix the path.")
 
 
 def _try_training(params: Params, args: Namespace) -> None:

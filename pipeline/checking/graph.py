@@ -27,11 +27,11 @@ def nodes(graph: Path) -> dict[str, dict[str, Any]]:
     try:
         tree = YAML(typ="safe").load(graph.read_text())
     except YAMLError as error:
-        raise ConfigError(f"{graph}: not valid YAML; 'dvc stage list' says where. Mend it.") from error
+        raise ConfigError(f"{graph}: not valid YAML; 'dvc stage list' says where. Fix it.") from error
     stages = tree.get("stages") if isinstance(tree, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
         raise ConfigError(
-            f"{graph}: found no stages; expected a mapping of them under 'stages', as DVC has it. Mend it."
+            f"{graph}: found no stages; expected a mapping of them under 'stages', as DVC has it. Fix it."
         )
     found: dict[str, dict[str, Any]] = {}
     for name, stage in stages.items():

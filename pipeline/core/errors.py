@@ -5,7 +5,7 @@ A message says the file or key, what was found, what was expected, and what to d
 
 
 class UserError(Exception):
-    """A mistake a person can mend; printed without a traceback."""
+    """A mistake that a person can fix; printed without a traceback."""
 
     code = 2
 

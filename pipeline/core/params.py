@@ -203,7 +203,7 @@ def load_yaml(path: Path) -> CommentedMap:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{place}: not valid YAML: {_first_line(error)}. Mend that line.") from error
+        raise ConfigError(f"{path}{place}: not valid YAML: {_first_line(error)}. Fix that line.") from error
     except (YAMLError, ValueError, TypeError, AttributeError) as error:  # the last three: ruamel, tripping
         raise ConfigError(f"{path}: not valid YAML: {_first_line(error)}.") from error
     if not isinstance(tree, CommentedMap):

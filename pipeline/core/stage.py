@@ -130,7 +130,7 @@ def check_paths(out: Path, inputs: Sequence[Path]) -> None:
         raise ConfigError(f"{out}: is a folder; expected a file name to write.")
     for path in inputs:
         if not path.is_file():
-            raise DataError(f"{path}: no such file. Run 'dvc repro' to make it, or mend the path.")
+            raise DataError(f"{path}: no such file. Run 'dvc repro' to make it, or fix the path.")
         if path.resolve() == out.resolve():
             raise ConfigError(f"{out}: is both input and output; choose another output.")
 
@@ -218,7 +218,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _describe(error: OSError) -> str:
-    remedy = "free some space and run it again" if error.errno == errno.ENOSPC else "mend that and run it again"
+    remedy = "free some space and run it again" if error.errno == errno.ENOSPC else "fix that and run it again"
     return f"{error.filename or 'output'}: {error.strerror or error}; {remedy}."
 
 

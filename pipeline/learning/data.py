@@ -217,7 +217,7 @@ def _true_masks(images: Images, names: Sequence[str]) -> np.ndarray:
     masks = images.stack(names, "mask")
     if not (masks < len(images.class_names)).any():
         raise DataError(
-            f"{images.path}: the {len(names)} labelled images have no labelled pixel; expected some. Correct the masks."
+            f"{images.path}: the {len(names)} labelled images have no labelled pixel; expected some. Fix the masks."
         )
     return masks
 

@@ -35,7 +35,7 @@ def predict_folder(
     if others:
         warn(f"{images}: passed over {others} files that are not {', '.join(sorted(SUFFIXES))}")
     if not paths:
-        raise DataError(f"{images}: holds no image; expected PNG or JPEG files. Mend --images.")
+        raise DataError(f"{images}: holds no image; expected PNG or JPEG files. Fix --images.")
     problems = []
     with Progress("predict", len(paths), "image") as progress:
         for number, (name, path) in enumerate(paths.items(), 1):

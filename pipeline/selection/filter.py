@@ -31,7 +31,7 @@ def minimum_codes(config: FilterConfig, class_names: list[str], edges: np.ndarra
     """
     unknown = sorted(set(config.per_class) - set(class_names))
     if unknown:
-        raise ConfigError(f"filter.per_class: found {unknown}; expected names of {class_names}. Mend the name.")
+        raise ConfigError(f"filter.per_class: found {unknown}; expected names of {class_names}. Fix the name.")
     pairs = [minimum_code(config.per_class.get(name, config.threshold), edges) for name in class_names]
     return np.array([code for code, _ in pairs]), [effective for _, effective in pairs]
 

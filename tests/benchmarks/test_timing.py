@@ -9,7 +9,7 @@ import pytest
 from benchmarks.__main__ import ROOT, SUBJECTS
 from benchmarks.timing import Bench, Result, Turns, take_turns
 
-SHARED = {"__main__", "timing", "machine", "inputs", "contrast_case", "contrast_reference"}
+SHARED = {"figures", "__main__", "timing", "machine", "inputs", "contrast_case", "contrast_reference"}
 
 
 def test_a_ratio_is_the_median_over_turns_so_that_load_on_one_turn_does_not_count():

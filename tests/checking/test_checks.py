@@ -121,7 +121,7 @@ def test_a_root_that_is_not_there_is_told_in_one_line(tmp_path, monkeypatch) -> 
     """One of an earlier layout with the new one."""
     monkeypatch.chdir(tmp_path)
     assert of_source(STREETS | {"root": "a"}) == {
-        "dataset.source.root: 'a': no such file or folder; DVC watches it. Mend the path."
+        "dataset.source.root: 'a': no such file or folder; DVC watches it. Fix the path."
     }
     assert of_source(STREETS | {"root": "pipeline/datasets/streets.py"}) == {
         "params.yaml:1: dataset.source.root: found 'pipeline/datasets/streets.py'; expected the folder of its code. "

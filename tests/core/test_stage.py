@@ -246,7 +246,7 @@ def ending(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[BaseExcepti
             74,
             "error: f: No space left; free some space and run it again.\n",
         ),
-        (PermissionError(errno.EACCES, "denied", "f"), 74, "error: f: denied; mend that and run it again.\n"),
+        (PermissionError(errno.EACCES, "denied", "f"), 74, "error: f: denied; fix that and run it again.\n"),
         (Stopped(signal.SIGTERM), 143, "error: stopped by SIGTERM; run it again to go on\n"),
         (Stopped(signal.SIGINT), 130, "error: stopped by SIGINT; run it again to go on\n"),
     ],

@@ -93,7 +93,7 @@ def test_one_image_in_two_roles_is_a_leak(
 
 
 def test_a_root_without_its_folders_is_named(dataset: Callable[..., Folder], layout: Callable[[str], None]) -> None:
-    with pytest.raises(DataError, match=r"images: no such folder\. Mend the path \(dataset\.root"):
+    with pytest.raises(DataError, match=r"images: no such folder\. Fix the path \(dataset\.root"):
         dataset().samples()
     layout("images/a")
     with pytest.raises(DataError, match="masks: no such folder"):

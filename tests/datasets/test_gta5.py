@@ -145,7 +145,7 @@ def test_an_image_and_a_label_for_each_other(gta5: Callable[..., Gta5], tmp_path
 def test_another_layout_is_told_what_to_do(gta5: Callable[..., Gta5], tmp_path: Path, kind: str) -> None:
     dataset = gta5()
     (tmp_path / kind).rename(tmp_path / "train")
-    with pytest.raises(DataError, match=rf"{kind}: holds no image; expected .*Unpack the archives there, or mend"):
+    with pytest.raises(DataError, match=rf"{kind}: holds no image; expected .*Unpack the archives there, or fix"):
         dataset.samples()
     (tmp_path / kind).mkdir()
     (tmp_path / "train").rename(tmp_path / kind / "train")

@@ -149,8 +149,8 @@ def test_a_mask_of_another_size_is_named(voc: Callable[..., Voc], save: Save) ->
 @pytest.mark.parametrize(
     ("lost", "match"),
     [
-        ("JPEGImages", r"JPEGImages: no such folder\. Mend the path"),
-        ("SegmentationClass", r"SegmentationClass: no such folder\. Mend the path"),
+        ("JPEGImages", r"JPEGImages: no such folder\. Fix the path"),
+        ("SegmentationClass", r"SegmentationClass: no such folder\. Fix the path"),
         ("SegmentationClassAug", r"Aug: no such folder; expected the masks of 10582 .*set dataset\.augmented: false"),
         ("ImageSets/Segmentation/val.txt", r"val\.txt: no such file; expected names of images, one a line"),
     ],

@@ -7,9 +7,10 @@ from dvc.utils.hydra import apply_overrides
 
 from experiments.grids import GRIDS, PLAIN
 from experiments.run import Job, override, plan
-from fewmask.checking.checks import section_problems
+from fewmask.checking.checks import section_problems, trainings
 from fewmask.checking.graph import nodes
 from fewmask.core.params import Params
+from stages import fit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +23,8 @@ def test_params_accept_every_setting(replaced, tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes((ROOT / "params.yaml").read_bytes())
     apply_overrides(path, list(dict.fromkeys(chosen)))
-    assert section_problems(Params(path), ROOT / "dvc.yaml") == []
+    graph = nodes(ROOT / "dvc.yaml")
+    assert section_problems(Params(path), graph, trainings(graph, fit.arguments())) == []
 
 
 @pytest.mark.parametrize("name", GRIDS)

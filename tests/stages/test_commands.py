@@ -239,7 +239,7 @@ def test_keeping_nothing_retrains_exactly_the_supervised_network(workplace, run_
 
 
 def test_the_masks_of_unlabelled_images_are_never_read(workplace, run_stage, edited):
-    """Poison them: the model keeps its weights to the bit."""
+    """Poison them: the model keeps exactly its weights."""
     from fewmask.nets.base.published import load_model
     from fewmask.stores.hdf5 import crc
 

@@ -109,7 +109,7 @@ def test_a_mistake_names_the_source_s_keys(
     assert "Set dataset.source.size: [height, width]" in err
     code, _, err = prepare_both(f"kind: folder, root: my/dataset.size, classes: [{CLASSES}]")
     assert err.startswith(
-        "error: my/dataset.size/images: no such folder. Mend the path (dataset.source.root in params.yaml"
+        "error: my/dataset.size/images: no such folder. Fix the path (dataset.source.root in params.yaml"
     )
     (tmp_path / "data/masks").rename(tmp_path / "elsewhere")
     (tmp_path / "data/masks").mkdir()

@@ -37,7 +37,7 @@ class ImageFiles:
             DataError: no such folder, two files with one id, or a file that lies outside the root.
         """
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder. Mend the path ({self.key}.root in params.yaml, or --images).")
+            raise DataError(f"{folder}: no such folder. Fix the path ({self.key}.root in params.yaml, or --images).")
         found: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
@@ -150,7 +150,7 @@ class ImageFiles:
         except UnidentifiedImageError as error:
             raise DataError(f"{path}: not an image; expected PNG or JPEG. Remove or replace it.") from error
         except FileNotFoundError as error:
-            raise DataError(f"{path}: no such file. Put it back or mend {self.key}.root.") from error
+            raise DataError(f"{path}: no such file. Put it back or fix {self.key}.root.") from error
         except DAMAGED as error:
             what = "truncated" if "truncated" in str(error) else f"damaged ({' '.join(str(error).split())[:80]})"
             raise DataError(f"{path}: {what}; expected a whole image. Replace it.") from error

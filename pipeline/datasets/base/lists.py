@@ -18,7 +18,7 @@ def read_names(path: Path, key: str) -> Names:
     Raises:
         DataError: no such list, or an empty one.
     """
-    expected = f"expected names of images, one a line. Take the list as it was published, or mend {key}."
+    expected = f"expected names of images, one a line. Take the list as it was published, or fix {key}."
     if not path.is_file():
         raise DataError(f"{path}: no such file; {expected}")
     names: Names = {}

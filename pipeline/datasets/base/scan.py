@@ -22,7 +22,7 @@ def scan(dataset: Dataset, samples: list[Sample], name: str, workers: int = 2) -
     """
     if not samples:
         key = dataset.key
-        raise DataError(f"{key}: holds no image; expected some. Mend {key}.root in params.yaml.")
+        raise DataError(f"{key}: holds no image; expected some. Fix {key}.root in params.yaml.")
     problems: list[str] = []
     size: tuple[int, ...] | None = None
     with ThreadPoolExecutor(max(1, workers)) as pool, Progress(name, len(samples), "image") as progress:

@@ -51,7 +51,7 @@ def read_tags(config: DomainConfig, classes: Sequence[str], samples: Iterable[Sa
         raise DataError(f"dataset.tags: '{config.tags}' leads outside; {expected}. Move it there, name it from there.")
     if not path.is_file():
         expected = f"expected a CSV file below dataset.root, named from there, or '{MASKS}'"
-        raise DataError(f"{path}: no such file; {expected}. Mend dataset.tags.")
+        raise DataError(f"{path}: no such file; {expected}. Fix dataset.tags.")
     return Tags(len(classes), _listed(path, classes, {sample.id: sample.role for sample in samples}))
 
 
@@ -65,16 +65,14 @@ def _listed(path: Path, classes: Sequence[str], roles: dict[str, str]) -> dict[s
         where = f"{path}:{line}: '"
         if name not in roles:
             hint = ", cells apart by commas." if not shown and {";", "\t"} & set(name) else _hint(name, roles, problems)
-            problems.append(f"{where}{name}' is no image; expected an id{hint} Mend the line.")
+            problems.append(f"{where}{name}' is no image; expected an id{hint} Fix the line.")
         elif roles[name] != "train":
             problems.append(f"{where}{name}' is held out ({roles[name]}); expected training images. Remove the line.")
         elif name in lines:
             problems.append(f"{where}{name}' stands in line {lines[name]} already; expected it once. Remove one.")
         lines.setdefault(name, line)
         for odd in sorted(set(shown) - numbers.keys() - {""}):
-            problems.append(
-                f"{where}{odd}' is no class; expected a class{_hint(odd, numbers, problems)} Mend the line."
-            )
+            problems.append(f"{where}{odd}' is no class; expected a class{_hint(odd, numbers, problems)} Fix the line.")
         found[name] = frozenset(numbers[each] for each in {*shown, BACKGROUND} & numbers.keys())
     raise_all(problems, DataError)
     if not found:

@@ -40,7 +40,7 @@ class Cityscapes:
         missing = [name for name in wanted if not (self.root / name).is_dir()]
         if missing:
             found = f"{self.root}: holds no {', '.join(missing)}; expected {', '.join(wanted)}"
-            remedy = f"Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip there, or mend {self.key}.root."
+            remedy = f"Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip there, or fix {self.key}.root."
             raise DataError(f"{found}. {remedy}")
         found_samples = [sample for role, name in ROLES.items() for sample in self._samples(role, name)]
         refuse_leaks(found_samples)

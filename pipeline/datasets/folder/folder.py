@@ -97,5 +97,5 @@ def _colours(config: Config, key: str) -> tuple[tuple[int, int, int], ...]:
     good = all(len(colour) == 3 and all(0 <= value <= 255 for value in colour) for colour in config.colours)
     if not good or len(config.colours) != len(config.classes):
         found = f"{len(config.colours)} colours for {len(config.classes)} classes"
-        raise ConfigError(f"{key}.colours: {found}; expected one [r, g, b] of 0..255 a class. Mend the list.")
+        raise ConfigError(f"{key}.colours: {found}; expected one [r, g, b] of 0..255 a class. Fix the list.")
     return tuple((r, g, b) for r, g, b in config.colours)

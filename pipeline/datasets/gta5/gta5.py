@@ -56,7 +56,7 @@ class Gta5:
         if not found:
             below = ", ".join(sorted(path.name for path in folder.glob("*/")))
             what = f"holds no image but in {below}" if below else "holds no image"
-            remedy = "Move the files up into it." if below else f"Unpack the archives there, or mend {self.key}.root."
+            remedy = "Move the files up into it." if below else f"Unpack the archives there, or fix {self.key}.root."
             expected = f"{self.root}/{IMAGES}/00001.png... and {self.root}/{LABELS}/00001.png..., as published"
             raise DataError(f"{folder}: {what}; expected {expected}. {remedy}")
         return found

@@ -131,7 +131,7 @@ def _cut(name: str, encoder: Any) -> list[nn.Module]:
     """The extractor's modules, cut after each that gives a feature map.
 
     timm has encoders that are no such row (HRNet's branches, transformers' tokens), so the blocks must give
-    what the extractor gives, to the bit.
+    exactly what the extractor gives.
     """
     ends = [module.replace(".", "_") for module in encoder.feature_info.module_name()]
     blocks: list[nn.Module] = []

@@ -115,7 +115,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> Model:
         ArtefactError: missing, damaged, of another format, or not of the network it names.
     """
     if not path.is_file():
-        raise ArtefactError(f"{path}: no such model file. Run 'dvc repro', or mend the path.")
+        raise ArtefactError(f"{path}: no such model file. Run 'dvc repro', or fix the path.")
     metadata, tensors = _read(path)
     if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
         raise ArtefactError(f"{path}: not a fewmask model of version {VERSION}. {REMAKE}")

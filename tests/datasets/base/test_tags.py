@@ -88,21 +88,21 @@ def test_another_unicode_form_finds_its_image_and_class(read: Read) -> None:
 def test_everything_wrong_with_a_list_is_told_at_once(read: Read) -> None:
     content = "id.png,road\nv,road\nt\na,raod,zzz\nb,road\n\na,road\nzzz,rod\n"
     assert refused(read, content) == [
-        "tags.csv:1: 'id.png' is no image; expected an id such as 'a'. Mend the line.",
+        "tags.csv:1: 'id.png' is no image; expected an id such as 'a'. Fix the line.",
         "tags.csv:2: 'v' is held out (validation); expected training images. Remove the line.",
         "tags.csv:3: 't' is held out (test); expected training images. Remove the line.",
-        "tags.csv:4: 'raod' is no class; expected a class, did you mean 'road'? Mend the line.",
-        "tags.csv:4: 'zzz' is no class; expected a class such as 'background'. Mend the line.",
+        "tags.csv:4: 'raod' is no class; expected a class, did you mean 'road'? Fix the line.",
+        "tags.csv:4: 'zzz' is no class; expected a class such as 'background'. Fix the line.",
         "tags.csv:7: 'a' stands in line 4 already; expected it once. Remove one.",
-        "tags.csv:8: 'zzz' is no image; expected an id such as 'a'. Mend the line.",
-        "tags.csv:8: 'rod' is no class; expected a class, did you mean 'road'? Mend the line.",
+        "tags.csv:8: 'zzz' is no image; expected an id such as 'a'. Fix the line.",
+        "tags.csv:8: 'rod' is no class; expected a class, did you mean 'road'? Fix the line.",
     ]
 
 
 def test_an_id_like_another_is_asked_for(read: Read) -> None:
     samples = [Sample(f"street_{number:05d}", "train") for number in range(5)]
     assert refused(read, "street_0002.png,road", CLASSES, samples) == [
-        "tags.csv:1: 'street_0002.png' is no image; expected an id, did you mean 'street_00002'? Mend the line."
+        "tags.csv:1: 'street_0002.png' is no image; expected an id, did you mean 'street_00002'? Fix the line."
     ]
 
 
@@ -150,7 +150,7 @@ def test_a_list_lies_where_dvc_looks(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"leads outside; expected a file below dataset\.root, .*as DVC watches"):
             read(name)
     for name in ("tags.csv", "data/tags.csv", ""):
-        with pytest.raises(DataError, match=r"no such file; expected a CSV file .* or 'masks'\. Mend dataset\.tags"):
+        with pytest.raises(DataError, match=r"no such file; expected a CSV file .* or 'masks'\. Fix dataset\.tags"):
             read(name)
     (root / "more").mkdir()
     (root / "more/tags.csv").write_text("a,road\n")
@@ -220,7 +220,7 @@ def test_a_list_disturbs_no_data_set(
 def test_a_quote_without_its_end_and_other_separators_are_told(read: Read) -> None:
     assert refused(read, 'a,road\nb,"road\n') == ["tags.csv:2: a quote without its end; expected two. Close it."]
     assert refused(read, "a;road\n") == [
-        "tags.csv:1: 'a;road' is no image; expected an id, cells apart by commas. Mend the line."
+        "tags.csv:1: 'a;road' is no image; expected an id, cells apart by commas. Fix the line."
     ]
 
 

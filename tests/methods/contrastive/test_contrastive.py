@@ -65,7 +65,7 @@ def learn(made: Contrastive, batch: Batch, t: float) -> torch.Tensor:
 
 
 def fill(made: Contrastive, batch: Batch) -> None:
-    """Fill the memory by a few steps of labelled images whose predictions are, by decree, right."""
+    """Fill the memory by a few steps of labelled images whose predictions are declared right."""
     for _ in range(4):
         with torch.no_grad():
             labels = made.teacher(batch.x_l)[1].argmax(1)

@@ -307,7 +307,7 @@ def test_each_image_has_its_own_view() -> None:
         one = DrawnViews(SIZE, [view.operations[index]], [view.holes[index]])
         assert torch.equal(view.images(x)[index : index + 1], one.images(x[index : index + 1]))
         assert torch.equal(view.labels(y)[index : index + 1], one.labels(y[index : index + 1]))
-    assert torch.equal(view.images(x)[1], x[1])  # untouched beside touched: to the bit
+    assert torch.equal(view.images(x)[1], x[1])  # untouched beside touched: exactly
     assert not torch.equal(view.images(x)[0], x[0])
 
 

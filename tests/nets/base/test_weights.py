@@ -50,7 +50,7 @@ def test_another_file_in_the_wheel_is_refused(monkeypatch):
 
 
 def test_every_lite0_tensor_is_accounted_for(lite0_classifier):
-    """296 in the file: 288 in the row, to the bit, and the 8 of the classifier's end."""
+    """296 in the file: exactly 288 in the backbone, and the 8 of the classifier's end."""
     wanted = lite0_classifier.state_dict()
     found = {
         key.split(".", 1)[1].replace("blocks_", "blocks."): value
