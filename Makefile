@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo sweep bench test lint clean
+.PHONY: demo sweep bench figures test test-slow lint clean
 
 # The whole graph on the embedded data set; the report is metrics/report.html.
 demo: .venv/installed
@@ -18,17 +18,25 @@ sweep: .venv/installed
 	dvc exp run --queue -S '++selene.budget.share=$(BUDGETS)' evaluate@selene
 	dvc exp run --run-all
 	dvc exp show --csv --drop '.*' --keep '$(SHOWN)' > .dvc/tmp/experiments.csv
-	mv .dvc/tmp/experiments.csv metrics/experiments.csv
+	mv .dvc/tmp/experiments.csv metrics/plots/experiments.csv
 	dvc repro report
 
 # Measure the speed of every part, or of those in ARGS (ARGS='confusion filter', ARGS=--quick).
 bench: .venv/installed-dev
 	python -m benchmarks $(ARGS)
 
+# How long the graph, the presets and README are, and how far an image is from its loss.
+figures: .venv/installed-dev
+	python -m benchmarks.figures
+
 # Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow'); many short processes share the cores.
 test: export OMP_WAIT_POLICY ?= PASSIVE
 test: .venv/installed-dev lint
 	python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# The tests that take minutes.
+test-slow: .venv/installed-dev
+	python -m pytest -n 2 --dist loadfile -m slow
 
 lint: .venv/installed-dev
 	ruff check .

@@ -1,4 +1,4 @@
-"""The experiments of docs/results.md as data: what each row of a table changes, and which scores it has."""
+"""The experiments of docs/results/index.md as data: what each row of a table changes, and which scores it has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Run a grid of settings for several seeds as DVC experiments, and write what docs/results.md shows.
+"""Run a grid of settings for several seeds as DVC experiments, and write what docs/results/index.md shows.
 
     python -m experiments.run s4gan --preset streets --seeds 0 1 2 --jobs 2 --set runtime.threads=1 --out FILE
 
