@@ -9,15 +9,14 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from fewmask.core.errors import ArtefactError
 from fewmask.core.params import Params
-from fewmask.core.progress import say, warn
+from fewmask.core.progress import say
 from fewmask.core.stage import run_command, stage
+from fewmask.reporting.inventory import open_stores, what_there_is
 from fewmask.reporting.page import report
 from fewmask.reporting.results import (
     Study,
     chosen_files,
-    evaluated,
     method_files,
     read_chosen,
     read_history,
@@ -27,11 +26,9 @@ from fewmask.reporting.results import (
     routes_file,
 )
 from fewmask.stores.images import Images
-from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split
 
 KEYS = ()
-STORES = Path("data/labels")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -50,27 +47,6 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def what_there_is(args: argparse.Namespace) -> argparse.Namespace:
-    """The arguments; where they name no methods, with all that was made."""
-    folder = args.metrics_folder
-    args.named = args.methods is not None
-    if not args.named:
-        args.methods, args.history = evaluated(folder), sorted(folder.glob("history/*.csv"))
-        args.selection = next(iter(sorted(folder.glob("selection/*.json"))), None)
-        args.experiments = existing(folder / "plots/experiments.csv")
-        stores = {path.stem: path for path in sorted(STORES.glob("*.h5"))}
-        if args.selection:  # of the store that was filtered; neither it nor the result is a round
-            args.labels = stores.pop(args.selection.stem, None)
-            stores.pop(f"{args.selection.stem}_filtered", None)
-        args.rounds = list(stores.values())
-    args.routed = next((name for name in args.methods if existing(routes_file(folder, name))), None)
-    return args
-
-
-def existing(path: Path) -> Path | None:
-    return path if path.is_file() else None
-
-
 def inputs(args: argparse.Namespace) -> list[Path]:
     folder = args.metrics_folder
     files = [args.images, args.split, *args.history, *args.rounds]
@@ -78,23 +54,6 @@ def inputs(args: argparse.Namespace) -> list[Path]:
     files += [routes_file(folder, args.routed)] if args.routed else []
     files += [path for path in (args.labels, args.experiments) if path]
     return files + (chosen_files(args.selection, folder) if args.selection else [])
-
-
-def open_stores(
-    paths: list[Path], images: Images, split: Split, stack: ExitStack, *, named: bool
-) -> dict[Path, Labels]:
-    """Label stores of these images; others are left out with a warning, unless they were asked for."""
-    stores = {}
-    for path in paths:
-        store = stack.enter_context(Labels(path))
-        try:
-            store.require([*split.unlabelled, *split.validation], images, split.digest)
-            stores[path] = store
-        except ArtefactError as error:
-            if named:
-                raise
-            warn(f"{path} is left out: {error}")
-    return stores
 
 
 def study(args: argparse.Namespace, images: Images, stack: ExitStack) -> Study:
