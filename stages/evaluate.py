@@ -18,7 +18,7 @@ from fewmask.core.params import Params, Seed
 from fewmask.core.progress import say
 from fewmask.core.stage import Run, run_command, stage
 from fewmask.drawing.gate_grid import drawing
-from fewmask.drawing.palette import examples, palette_image
+from fewmask.drawing.palette import examples, palette_image, save_strip
 from fewmask.fusion import dropped
 from fewmask.nets.base.device import start
 from fewmask.prediction.predictor import Predictor
@@ -44,14 +44,21 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def write(run: Run, args: argparse.Namespace, metrics: dict[str, Any], tables: dict[str, Table], strip: Image) -> None:
-    """Publish everything at once."""
+def write(
+    run: Run,
+    args: argparse.Namespace,
+    metrics: dict[str, Any],
+    tables: dict[str, Table],
+    strip: Image,
+    origin: dict[str, str],
+) -> None:
+    """Publish everything at once; ``origin`` says which images and split the scores are of."""
     details = args.plots / "details"
     with ExitStack() as stack:
         stack.enter_context(run.publishing(args.out)).write_text(metrics_json(metrics))
         for name, table in tables.items():
             stack.enter_context(run.publishing(args.plots / f"{name}.csv")).write_text(rows_csv(table))
-        strip.save(stack.enter_context(run.publishing(details / "examples.png")), "PNG")
+        save_strip(stack.enter_context(run.publishing(details / "examples.png")), strip, origin)
         if "details/routes" in tables:
             picture = stack.enter_context(run.publishing(details / "routes.svg"))
             picture.write_text(drawing(tables["details/routes"]))
@@ -80,7 +87,8 @@ def main() -> None:
         if ways is not None:
             tables["details/routes"] = gates.rows(net, ways)
         strip = np.concatenate([scores.labels[name] for name in examples(names)])
-        write(run, args, metrics, tables, palette_image(strip, images.colours))
+        origin = {"images": images.identity, "split": split.digest}
+        write(run, args, metrics, tables, palette_image(strip, images.colours), origin)
     say(f"{args.out}: mIoU {metrics['miou']:.4f} on {metrics['images']} images")
 
 

@@ -19,7 +19,7 @@ from fewmask.fusion.fused import Config, Fused, fuse
 from fewmask.fusion.thresholds import FusionConfig, choose_thresholds
 from fewmask.methods.mlmt.tagger import Tagger
 from fewmask.nets.base.device import start
-from fewmask.nets.base.published import Header, Model, check_kind, load_model, save_model
+from fewmask.nets.base.published import Header, Model, check_kind, load_model, require_model_name, save_model
 from fewmask.prediction.predictor import Predictor
 from fewmask.stores.images import Images
 from fewmask.stores.split import Split
@@ -72,6 +72,7 @@ def header_of(section: Config, model: Model, tagger: Model, run: Run) -> Header:
 
 def main() -> None:
     args = arguments().parse_args()
+    require_model_name(args.out)
     params = Params(args.params)
     _, device = start(params)
     inputs = [args.images, args.split, args.model, args.tagger]

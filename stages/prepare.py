@@ -16,7 +16,6 @@ from fewmask.core.progress import say
 from fewmask.core.stage import Run, run_command, stage
 from fewmask.datasets.base.dataset import Dataset, FilesConfig, Sample
 from fewmask.datasets.base.imagefiles import ImageFiles
-from fewmask.datasets.base.old_scores import remove_old_scores
 from fewmask.datasets.base.opening import NONE, OTHER, learnable, open_dataset, read_source, read_target
 from fewmask.datasets.base.scan import Read, scan, state
 from fewmask.datasets.base.tags import read_tags
@@ -90,9 +89,6 @@ def publish(
         if (state(again), read_tags(config, dataset.classes, again)) != (before, tags):
             raise DataError(f"{dataset.key}: files came, went or changed while they were read. Run it again.")
     say(f"{out}: {len(samples)} images, {len(dataset.classes)} classes")
-    if removed := remove_old_scores(out):
-        names = ", ".join(sorted({path.stem for path in removed if path.suffix == ".json"}))
-        say(f"metrics: removed the scores of other images ({names}); git has those that were committed")
 
 
 def others(found: Iterable[Read], target: Images | None, key: str) -> Iterator[Read]:

@@ -21,7 +21,7 @@ from fewmask.core.progress import Progress, say
 from fewmask.core.stage import check_paths, run_command
 from fewmask.costs.macs import gmacs
 from fewmask.nets.base.device import start
-from fewmask.nets.base.published import save_model
+from fewmask.nets.base.published import require_model_name, save_model
 from fewmask.nets.base.segnet import SegNet
 from fewmask.nets.routing.cells import CLOSED
 from fewmask.prediction.predictor import BATCH, Predictor
@@ -48,8 +48,7 @@ def main() -> None:
         raise ConfigError(
             f"--below: found {args.below}; expected a gate that is not closed, above {CLOSED} and up to 1."
         )
-    if args.out.suffix != ".safetensors":
-        raise ConfigError(f"--out: found {args.out}; expected a name that ends in .safetensors. Rename it.")
+    require_model_name(args.out)
     check_paths(args.out, [path for path in (args.model, args.images, args.split, args.params) if path])
     _, device = start(Params(args.params) if args.params else None)
     predictor = Predictor(args.model, device=device)

@@ -290,7 +290,7 @@ def test_imports_form_no_circle():
 
 def test_the_contrastive_method_is_one_training():
     """It may begin with the supervised network, and needs no pseudo-labels of any."""
-    expected = {"prepare", "prepare-source", "split", "supervised", "contrastive", "evaluate@contrastive"}
+    expected = {"prepare", "prepare-source", "clear", "split", "supervised", "contrastive", "evaluate@contrastive"}
     assert ancestors("evaluate@contrastive") == expected
 
 
@@ -309,12 +309,12 @@ def test_the_two_branches_are_trained_apart_and_then_fused():
     shared = {"prepare", "split", "supervised"}
     assert ancestors("s4gan") == shared | {"s4gan"}
     assert ancestors("mlmt") == shared | {"mlmt"}
-    assert ancestors("evaluate@s4gan_mlmt") == shared | {"s4gan", "mlmt", "s4gan_mlmt", "evaluate@s4gan_mlmt"}
+    assert ancestors("evaluate@s4gan_mlmt") == shared | {"s4gan", "mlmt", "s4gan_mlmt", "clear", "evaluate@s4gan_mlmt"}
 
 
 def test_selene_is_one_training_with_a_network_of_its_own():
     shared = {"prepare", "split", "supervised"}
-    assert ancestors("evaluate@selene") == shared | {"selene", "evaluate@selene"}
+    assert ancestors("evaluate@selene") == shared | {"selene", "clear", "evaluate@selene"}
     own = {name for name, body in STAGES.items() if "pipeline/nets/${selene.network.name}" in body["deps"]}
     assert own == {"selene", "evaluate@selene"}
 
@@ -322,6 +322,6 @@ def test_selene_is_one_training_with_a_network_of_its_own():
 def test_three_stages_share_stage_1_and_come_one_after_another():
     assert ancestors("evaluate@three_stage") == {
         "prepare", "split", "supervised", "supervised-label", "three_stage-2", "three_stage-2-label", "three_stage-3",
-        "evaluate@three_stage",
+        "clear", "evaluate@three_stage",
     }  # fmt: skip
     assert "auxiliary-label" not in descendants("three_stage-2")

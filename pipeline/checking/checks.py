@@ -3,7 +3,6 @@
 The rules belong to the stages: `check` calls the same ``require_*`` functions as they do.
 """
 
-import difflib
 import io
 import shlex
 from argparse import ArgumentParser, Namespace
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fewmask.core.errors import ConfigError, DataError, UserError, raise_all
-from fewmask.core.params import Params, Section, Seed
+from fewmask.core.params import Params, Section, Seed, did_you_mean
 from fewmask.core.progress import say, warn
 from fewmask.core.runtime import Runtime
 from fewmask.datasets.base.opening import NONE, open_dataset, read_source, read_target
@@ -98,9 +97,7 @@ def _told(checks: Iterable[Check]) -> list[str]:
 
 
 def _unknown(params: Params, key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f", did you mean '{close[0]}'?" if close else "; remove it."
-    return f"{params.path}: {key}: unknown key{hint}"
+    return f"{params.path}: {key}: unknown key{did_you_mean(key, known) or '; remove it.'}"
 
 
 def _checks(params: Params, trained: Mapping[str, Namespace]) -> Iterator[Check]:

@@ -16,6 +16,7 @@ from fewmask.core.params import did_you_mean, load_yaml
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 HEAD = "# Preset `{}` (python -m stages.preset NAME). `python -m stages.check` finds mistakes."
 ALL = 99  # levels
+WHOLE = ("seed", "dataset", "split", "network", "supervised")  # sections without which nothing runs
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ def is_preset(data: bytes, folder: Path = PRESETS) -> bool:
 def resolve(overlay: Overlay, folder: Path, chain: list[str]) -> tuple[Tree, tuple[str, ...]]:
     """An overlay on its bases, and the nearest header; ``chain`` has the names on the way."""
     if overlay.base is None:
+        lacking = [key for key in WHOLE if key not in overlay.trees[0]]
+        if lacking:
+            found = f"{overlay.where}: has no base, and no {', '.join(lacking)}"
+            raise ConfigError(f"{found}; expected a whole file, or 'base: NAME' above what differs. Add it.")
         return overlay.trees[0], overlay.header
     base = require_base(overlay, folder, chain)
     under, header = resolve(read_file(folder, base), folder, [*chain, base])
@@ -112,10 +117,15 @@ def read_rows(folder: Path = PRESETS) -> dict[str, Overlay]:
         table = load_yaml(path)
         columns, rows = table.get("columns"), table.get("rows")
         is_list = isinstance(columns, list) and all(isinstance(column, str) for column in columns)
-        if not (is_list and "base" in columns and isinstance(rows, dict)):
-            expected = "'columns', a list of 'base' and dotted keys, and 'rows', a list of values under each name"
+        if not (is_list and columns.count("base") == 1 < len(columns) == len({*columns}) and isinstance(rows, dict)):
+            expected = (
+                "'columns', a list of 'base' and dotted keys, each once, and 'rows', a list of values under each name"
+            )
             raise ConfigError(f"{path}: found no table; expected {expected}, as in presets/three_stage/table.yaml.")
-        found |= {str(name): row_of(f"{path}: {name}", columns, row) for name, row in rows.items()}
+        for name, row in rows.items():
+            if name in found:
+                raise ConfigError(f"{path}: {name}: this name stands in another table already; rename one row.")
+            found[name] = row_of(f"{path}: {name}", columns, row)
     return found
 
 
@@ -126,6 +136,10 @@ def row_of(where: str, columns: list[str], row: Any) -> Overlay:
         raise ConfigError(f"{where}: found {found}; expected a list of {len(columns)}, one for each column.")
     cells = dict(zip(columns, row, strict=True))
     base = cells.pop("base")
+    if not isinstance(base, str):
+        raise ConfigError(
+            f"{where}: base: found {base!r}; expected the name of a preset's file, such as three_stage/voc."
+        )
     return Overlay(where, base, [nested(column, value) for column, value in cells.items()], ALL)
 
 

@@ -176,9 +176,9 @@ def _field_names(schema: Any) -> list[str]:
     return sorted(names)
 
 
-def did_you_mean(word: str, known: Iterable[object]) -> str:
+def did_you_mean(word: object, known: Iterable[object]) -> str:
     """``, did you mean 'x'?`` of the known word that is most alike, or nothing."""
-    close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
     return f", did you mean '{close[0]}'?" if close else ""
 
 
@@ -209,7 +209,17 @@ def load_yaml(path: Path) -> CommentedMap:
     if not isinstance(tree, CommentedMap):
         found = "nothing" if tree is None else f"a {type(tree).__name__}"
         raise ConfigError(f"{path}: found {found} at the top; expected keys such as 'seed:' and 'dataset:'.")
+    _require_text_keys(path, tree)
     return tree
+
+
+def _require_text_keys(path: Path, node: Any) -> None:
+    """Refuse keys such as 1 or true, which no section has."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if isinstance(node, dict) and not isinstance(key, str):
+            line = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
+            raise ConfigError(f"{path}:{line}: found the key {key!r}; expected text. Remove it, or quote it.")
+        _require_text_keys(path, value)
 
 
 def _twice(text: str, mark: StringMark) -> tuple[int, int]:

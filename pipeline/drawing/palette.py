@@ -1,9 +1,11 @@
 """Class ids as colours, and which images are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fewmask.core.masks import IGNORE
 
@@ -18,6 +20,14 @@ def palette_image(labels: np.ndarray, colours: Sequence[Sequence[int]]) -> Image
     table[IGNORE] = 0
     image.putpalette(table.tobytes())
     return image
+
+
+def save_strip(path: Path, strip: Image.Image, origin: Mapping[str, str]) -> None:
+    """Write predictions as a PNG that says, unseen, which images and split they are of."""
+    info = PngInfo()
+    for key, value in origin.items():
+        info.add_text(key, value)
+    strip.save(path, "PNG", pnginfo=info)
 
 
 def examples(names: Sequence[str]) -> list[str]:

@@ -152,12 +152,15 @@ def read_method(folder: Path, name: str, images: Images, split: Split) -> Method
     with _understood(confusion):
         matrix = _floats(_table(confusion)["pixels"]).reshape(size, size)
     with _understood(strip):
-        shown = _shown(strip, images, examples(split.test))
+        shown = _shown(strip, images, split)
     return Method(name, summary, iou, pixels, matrix, shown)
 
 
-def _shown(path: Path, images: Images, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _shown(path: Path, images: Images, split: Split) -> dict[str, np.ndarray]:
+    names = examples(split.test)
     with Image.open(path) as image:
+        _same(image.info.get("images"), images.identity, "images")
+        _same(image.info.get("split"), split.digest, "split")
         _same(image.mode, "P", "mode")
         stack = np.asarray(image).reshape(len(names), *images.size)
     return dict(zip(names, stack, strict=True))

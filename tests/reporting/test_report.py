@@ -13,12 +13,12 @@ import pytest
 from fewmask.core.errors import ArtefactError, DataError
 from fewmask.core.files import metrics_json, rows_csv
 from fewmask.drawing.markup import DASH
-from fewmask.drawing.palette import examples, palette_image
+from fewmask.drawing.palette import examples, palette_image, save_strip
 from fewmask.scoring.overlap import accuracy, iou
 from fewmask.selection.filter import curve, summary
 from fewmask.selection.measures import joint_histogram, select
 from fewmask.stores.codes import EDGES, thresholds
-from fewmask.stores.images import write_images
+from fewmask.stores.images import Images, write_images
 from fewmask.stores.labels import Labelled, write_labels
 from fewmask.stores.split import Split
 from stages import report
@@ -56,7 +56,9 @@ def write_method(folder: Path, name: str, **changes: object) -> None:
     (plots / "confusion.csv").write_text(rows_csv(pairs))
     shown = np.zeros((len(examples(TEST)) * SIZE[0], SIZE[1]), np.uint8)
     (plots / "details").mkdir()
-    palette_image(shown, COLOURS).save(plots / "details/examples.png")
+    with Images(folder.parent / "data/images.h5") as images:
+        origin = {"images": images.identity, "split": SPLIT.digest}
+    save_strip(plots / "details/examples.png", palette_image(shown, COLOURS), origin)
 
 
 def write_selection(folder: Path, minimum: Sequence[int]) -> None:
@@ -172,6 +174,14 @@ def test_scores_of_other_images_are_left_out_with_a_warning(project, page, monke
     )
     with pytest.raises(ArtefactError, match=r"auxiliary\.json: cannot be shown"):
         page("supervised", "auxiliary")
+
+
+def test_scores_of_as_many_but_other_images_are_left_out(project, monkeypatch, capsys) -> None:
+    picture = project / "metrics/plots/auxiliary/details/examples.png"
+    shown = np.zeros((len(examples(TEST)) * SIZE[0], SIZE[1]), np.uint8)
+    save_strip(picture, palette_image(shown, COLOURS), {"images": "others", "split": SPLIT.digest})
+    assert ">auxiliary<" not in run_bare(monkeypatch)
+    assert "warning: auxiliary is left out" in capsys.readouterr().err
 
 
 def test_no_scores_at_all_say_what_to_run(project, monkeypatch) -> None:

@@ -4,7 +4,6 @@ Its header (JSON strings) holds network, classes, colours, normalisation and inp
 tensors, because the format itself verifies nothing.
 """
 
-import difflib
 import hashlib
 import importlib
 import json
@@ -19,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fewmask.core.errors import ArtefactError, ConfigError
-from fewmask.core.params import Section
+from fewmask.core.params import Section, did_you_mean
 
 FORMAT, VERSION = "fewmask-model", 1
 REMAKE = "Run 'dvc repro' to make it again."
@@ -72,8 +71,7 @@ def network_module(name: str, key: str = "network") -> Any:
     """
     known = network_files()
     if name not in known:
-        close = difflib.get_close_matches(str(name), known, n=1)
-        hint = f", did you mean '{close[0]}'?" if close else "."
+        hint = did_you_mean(name, list(known)) or "."
         raise ConfigError(f"{key}.name: found {name!r}; expected one of {', '.join(known)}{hint}")
     return importlib.import_module(".".join(["fewmask", *known[name].relative_to(PIPELINE).with_suffix("").parts]))
 
@@ -84,17 +82,28 @@ def segmentation_module(name: str, key: str = "network") -> Any:
     Raises:
         ConfigError: there is none of that name.
     """
-    module = network_module(name, key)
-    if not hasattr(module, "normalisation"):
-        found = f"{key}.name: '{name}' does not segment images by itself"
-        raise ConfigError(f"{found}; expected such as dsnet or deeplabv3plus.")
-    return module
+    able = [known for known, path in network_files().items() if "def normalisation(" in _openings(path)]
+    if name not in able:
+        raise ConfigError(
+            f"{key}.name: found {name!r}; expected one of {', '.join(able)}{did_you_mean(name, able) or '.'}"
+        )
+    return network_module(name, key)
 
 
 def build(network: Section, classes: int) -> nn.Module:
     """A new network of a validated ``network`` section (its pretrained weights loaded, where it names any)."""
     module: nn.Module = network_module(network.name).build(network, classes)  # type: ignore[attr-defined]
     return module
+
+
+def require_model_name(out: Path) -> None:
+    """Refuse to write a model under a name by which nobody would know it.
+
+    Raises:
+        ConfigError: with the name.
+    """
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out: found {out}; expected a name that ends in .safetensors. Rename it.")
 
 
 def save_model(path: Path, net: nn.Module, header: Header) -> str:

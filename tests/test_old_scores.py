@@ -1,4 +1,4 @@
-"""Scores of other images are removed when a data set is prepared, and no others."""
+"""Scores of other images are removed, and no others."""
 
 import hashlib
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fewmask.datasets.base.old_scores import remove_old_scores
+from fewmask.core.errors import ConfigError
+from fewmask.old_scores import remove_old_scores
 
 IMAGES = Path("data/images.h5")
 
@@ -37,6 +38,16 @@ def test_only_scores_of_other_images_go(project: Path) -> None:
     models = {"models/a.safetensors", "models/b.safetensors"}
     assert kept == {"data/images.h5", "dvc.lock", "metrics/a.json", "metrics/plots/a/details/routes.csv"} | models
     assert remove_old_scores(IMAGES) == []
+
+
+@pytest.mark.parametrize("content", ["", "[", "stages: 3", "a: 3", "<<<<<<< HEAD\n"])
+def test_a_lock_that_cannot_be_read_is_one_sentence_or_nothing(project: Path, content: str) -> None:
+    Path("dvc.lock").write_text(content)
+    try:
+        assert remove_old_scores(IMAGES) == []
+    except ConfigError as error:
+        assert str(error).startswith("dvc.lock: not valid YAML")
+    assert Path("metrics/b.json").exists()
 
 
 def test_without_a_lock_nothing_is_known_and_nothing_goes(project: Path) -> None:

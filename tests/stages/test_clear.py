@@ -1,0 +1,37 @@
+"""Scores of other images go when the images change; scores of these images stay."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import yaml
+
+
+def test_it_says_what_it_removed_and_writes_whose_scores_remain(image_store, run_stage, tmp_path: Path):
+    images = image_store(train=2)
+    (tmp_path / "data").mkdir()
+    images.rename(tmp_path / "data/images.h5")
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    (tmp_path / "metrics").mkdir()
+    digest = hashlib.md5((tmp_path / "data/images.h5").read_bytes()).hexdigest()
+    stages = {}
+    for name, of in (("supervised", digest), ("s4gan", "another")):
+        (tmp_path / f"metrics/{name}.json").write_text("{}")
+        deps = [{"path": "data/images.h5", "md5": of}]
+        stages[f"evaluate@{name}"] = {"deps": deps, "outs": [{"path": f"metrics/{name}.json"}]}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+    told = run_stage("clear")
+    assert (told.code, told.err) == (0, "")
+    assert told.out == "metrics: removed the scores of other images (s4gan); git has those that were committed\n"
+    assert [path.name for path in (tmp_path / "metrics").iterdir()] == ["supervised.json"]
+    assert len(json.loads((tmp_path / "data/scored.json").read_text())["images"]) == 64
+    assert run_stage("clear").out == ""
+
+
+def test_conflicts_of_git_in_the_lock_are_one_sentence(image_store, run_stage, tmp_path: Path):
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    (tmp_path / "dvc.lock").write_text("<<<<<<< HEAD\nstages: {}\n=======\n")
+    told = run_stage("clear", "--images", image_store(train=2), "--out", "scored.json")
+    assert told.code == 2
+    assert told.err.startswith("error: dvc.lock: not valid YAML; expected the file that DVC writes.")
+    assert not (tmp_path / "scored.json").exists()
