@@ -1,4 +1,4 @@
-"""``data/split.json``: which image has which use. It is made by fewmask/splitting.py and read by every later stage."""
+"""``data/split.json``: which image has which use. It is made by pipeline/splitting.py and read by every later stage."""
 
 import hashlib
 import json
