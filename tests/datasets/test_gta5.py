@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.base.classes import CITYSCAPES
-from fewmask.datasets.base.dataset import IGNORE
 from fewmask.datasets.base.scan import scan
 from fewmask.datasets.cityscapes.cityscapes import Cityscapes
 from fewmask.datasets.gta5.gta5 import Config, Gta5, open_dataset

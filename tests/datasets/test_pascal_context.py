@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.base.classes import voc_colour
-from fewmask.datasets.base.dataset import IGNORE
 from fewmask.datasets.base.fitting import PADDING
 from fewmask.datasets.base.scan import scan
 from fewmask.datasets.pascal_context.pascal_context import Config, PascalContext, open_dataset

@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.base.dataset import Sample
 from fewmask.datasets.streets.looks import LOOKS
-from fewmask.datasets.streets.scenes import CLASSES, COLOURS, IGNORE, draw, is_sparse
+from fewmask.datasets.streets.scenes import CLASSES, COLOURS, draw, is_sparse
 from fewmask.datasets.streets.streets import Config, open_dataset
 
 SIZE = (96, 128)

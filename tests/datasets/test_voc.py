@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE
+from fewmask.core.masks import IGNORE
 from fewmask.datasets.base.fitting import PADDING
 from fewmask.datasets.base.scan import scan
 from fewmask.datasets.voc.voc import Config, Voc, open_dataset

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from fewmask.core.errors import DataError
-from fewmask.datasets.base.dataset import IGNORE, FilesConfig
+from fewmask.core.masks import IGNORE
+from fewmask.datasets.base.dataset import FilesConfig
 from fewmask.datasets.base.imagefiles import ImageFiles
 
 Save = Callable[..., Path]
