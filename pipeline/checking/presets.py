@@ -16,7 +16,6 @@ from fewmask.core.params import did_you_mean, load_yaml
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 HEAD = "# Preset `{}` (python -m stages.preset NAME). `python -m stages.check` finds mistakes."
 ALL = 99  # levels
-WHOLE = ("seed", "dataset", "split", "network", "supervised")  # sections without which nothing runs
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,6 @@ def is_preset(data: bytes, folder: Path = PRESETS) -> bool:
 def resolve(overlay: Overlay, folder: Path, chain: list[str]) -> tuple[Tree, tuple[str, ...]]:
     """An overlay on its bases, and the nearest header; ``chain`` has the names on the way."""
     if overlay.base is None:
-        lacking = [key for key in WHOLE if key not in overlay.trees[0]]
-        if lacking:
-            found = f"{overlay.where}: has no base, and no {', '.join(lacking)}"
-            raise ConfigError(f"{found}; expected a whole file, or 'base: NAME' above what differs. Add it.")
         return overlay.trees[0], overlay.header
     base = require_base(overlay, folder, chain)
     under, header = resolve(read_file(folder, base), folder, [*chain, base])

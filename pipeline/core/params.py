@@ -216,7 +216,7 @@ def load_yaml(path: Path) -> CommentedMap:
 def _require_text_keys(path: Path, node: Any) -> None:
     """Refuse keys such as 1 or true, which no section has."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
-        if isinstance(node, dict) and not isinstance(key, str):
+        if isinstance(node, dict) and isinstance(key, int | float | None):
             line = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
             raise ConfigError(f"{path}:{line}: found the key {key!r}; expected text. Remove it, or quote it.")
         _require_text_keys(path, value)

@@ -41,7 +41,7 @@ def test_confidence_is_the_largest_probability_or_the_judge_s(files):
 
 
 def test_files_of_the_wrong_kind_are_refused(files):
-    with pytest.raises(ArtefactError, match="holds the network 'auxiliary'; expected a segmentation model"):
+    with pytest.raises(ArtefactError, match="holds the network 'judge'; expected a segmentation model"):
         Predictor(files / "judge.safetensors")
     with pytest.raises(ArtefactError, match="holds the network 'dsnet'; expected an auxiliary network"):
         Predictor(files / "net.safetensors", files / "net.safetensors")

@@ -208,7 +208,7 @@ def test_a_canvas_says_where_its_images_end(
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ("dataset: {kind: folder, root: none, classes: [a, b]}\n", 3, "error: none/images: no such folder. Correct"),
+        ("dataset: {kind: folder, root: none, classes: [a, b]}\n", 3, "error: none/images: no such folder. Fix"),
         ("dataset: {kind: streets, trian: 4}\n", 2, "error: params.yaml:1: dataset.trian: unknown key, did you mean"),
         ("datset: {}\n", 2, "error: params.yaml: key 'dataset' is missing, did you mean 'datset'?"),
     ],

@@ -53,13 +53,6 @@ def test_none_is_an_empty_store_with_the_target_s_classes(
         assert (source.class_names, source.colours, source.size) == (target.class_names, target.colours, target.size)
 
 
-def test_code_that_has_moved_is_named_at_its_new_place(write_params: Callable[[str], Path], run_stage: Run) -> None:
-    write_params(f"dataset: {{{TARGET}, source: {{kind: none, root: pipeline/datasets/sources.py}}}}\n")
-    code, _, err = run_stage("prepare", "--out", "images.h5")
-    assert code == 2
-    assert "which is not there; expected 'pipeline/datasets/base/dataset.py'. Write that." in err
-
-
 def test_all_images_with_masks_are_used_whatever_their_role(
     prepare_both: Callable[..., tuple[int, str, str]], folder: Path, tmp_path: Path
 ) -> None:

@@ -82,12 +82,11 @@ def segmentation_module(name: str, key: str = "network") -> Any:
     Raises:
         ConfigError: there is none of that name.
     """
-    able = [known for known, path in network_files().items() if "def normalisation(" in _openings(path)]
-    if name not in able:
-        raise ConfigError(
-            f"{key}.name: found {name!r}; expected one of {', '.join(able)}{did_you_mean(name, able) or '.'}"
-        )
-    return network_module(name, key)
+    module = network_module(name, key)
+    if not hasattr(module, "normalisation"):
+        found = f"{key}.name: '{name}' does not segment images by itself"
+        raise ConfigError(f"{found}; expected such as dsnet or deeplabv3plus.")
+    return module
 
 
 def build(network: Section, classes: int) -> nn.Module:
