@@ -285,7 +285,7 @@ MISTAKES = [  # each run of `check` is told several
     {
         "dataset": (
             {**SMALL["dataset"], "root": "pipeline/datasets/streets.py"},
-            "found 'pipeline/datasets/streets.py', which is not there; expected 'pipeline/datasets/streets/scenes.py'",
+            "Write 'root: pipeline/datasets/streets'",
         )
     },
     {"network": ({**SMALL["network"], "weights": "none.pt"}, "'none.pt': no such file")},
