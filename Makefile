@@ -18,7 +18,7 @@ sweep: .venv/installed
 	dvc exp run --queue -S '++selene.budget.share=$(BUDGETS)' evaluate@selene
 	dvc exp run --run-all
 	dvc exp show --csv --drop '.*' --keep '$(SHOWN)' > .dvc/tmp/experiments.csv
-	mv .dvc/tmp/experiments.csv metrics/plots/experiments.csv
+	mkdir -p metrics/plots && mv .dvc/tmp/experiments.csv metrics/plots/experiments.csv
 	dvc repro report
 
 # Measure the speed of every part, or of those in ARGS (ARGS='confusion filter', ARGS=--quick).

@@ -195,7 +195,8 @@ class TestEveryLearner:
         from fewmask.learning.recipe import build_from
 
         network, module = make(kind).result()
-        build_from(network, 3).load_state_dict(module.state_dict())
+        told = build_from(network, 3).load_state_dict(module.state_dict())
+        assert (told.missing_keys, told.unexpected_keys) == ([], [])
 
     def test_pinned_loss_trace(self, kind, batches, tmp_path):
         learner = make(kind, steps=10)

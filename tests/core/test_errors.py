@@ -6,7 +6,7 @@ from fewmask.core.errors import DataError, raise_all
 
 
 def test_no_problem_is_no_error() -> None:
-    raise_all([], DataError)
+    assert raise_all([], DataError) is None
 
 
 @pytest.mark.parametrize(("count", "lines", "last"), [(1, 1, "p0"), (20, 20, "p19"), (21, 21, "and 1 more")])

@@ -7,7 +7,7 @@ from fewmask.stores.images import require_same_classes
 
 
 def test_one_class_list_is_fine() -> None:
-    require_same_classes(["sky", "road"], ["sky", "road"])
+    assert require_same_classes(["sky", "road"], ["sky", "road"]) is None
 
 
 @pytest.mark.parametrize(
