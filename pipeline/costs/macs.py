@@ -1,7 +1,7 @@
 """What a network costs, by one counter for all of them: PyTorch's own, on a network of no memory.
 
 A cost is in multiply-accumulates of convolutions and linear layers. Of a routing network it is that of an image that
-finds every gate open; routes.py has that of the others.
+finds every gate open; route_cost.py has the cost of the others.
 """
 
 from collections.abc import Callable
