@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fewmask.core.errors import ConfigError, DataError, UserError, raise_all
-from fewmask.core.params import Params, Section, Seed, did_you_mean
+from fewmask.core.errors import ConfigError, DataError, UserError, did_you_mean, raise_all
+from fewmask.core.params import Params, Section, Seed
 from fewmask.core.progress import say, warn
 from fewmask.core.runtime import Runtime
 from fewmask.datasets.base.opening import NONE, open_dataset, read_source, read_target

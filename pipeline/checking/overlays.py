@@ -8,8 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from fewmask.core.errors import ConfigError
-from fewmask.core.params import did_you_mean
+from fewmask.core.errors import ConfigError, did_you_mean
 
 DEFAULT = "default"  # the value that removes a key
 KINDS = ("name", "kind")  # they say what the other keys of their mapping mean

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fewmask.checking.overlays import Tree, lines_of, merge, tree_of
-from fewmask.core.errors import ConfigError
-from fewmask.core.params import did_you_mean, load_yaml
+from fewmask.core.errors import ConfigError, did_you_mean
+from fewmask.core.params import load_yaml
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
 HEAD = "# Preset `{}` (python -m stages.preset NAME). `python -m stages.check` finds mistakes."

@@ -3,6 +3,9 @@
 A message says the file or key, what was found, what was expected, and what to do.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """A mistake that a person can fix; printed without a traceback."""
@@ -51,3 +54,14 @@ def raise_all(problems: list[str], kind: type[UserError]) -> None:
     if len(problems) > SHOWN:
         shown.append(f"and {len(problems) - SHOWN} more")
     raise kind("\n".join(shown))
+
+
+def closest(word: object, known: Iterable[object], most: int = 1) -> list[str]:
+    """The known words that are most alike, the best first."""
+    return difflib.get_close_matches(str(word), [str(k) for k in known], n=most)
+
+
+def did_you_mean(word: object, known: Iterable[object], most: int = 1) -> str:
+    """``, did you mean 'x'?`` of the known words that are most alike, or nothing."""
+    close = " or ".join(f"'{each}'" for each in closest(word, known, most))
+    return f", did you mean {close}?" if close else ""

@@ -4,9 +4,8 @@ A stage asks for the sections its node in dvc.yaml declares and gives each one t
 code it configures; so editing one method's schema makes only that method stale.
 """
 
-import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -26,7 +25,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
-from fewmask.core.errors import ConfigError, raise_all
+from fewmask.core.errors import ConfigError, did_you_mean, raise_all
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
@@ -174,12 +173,6 @@ def _field_names(schema: Any) -> list[str]:
 
     visit(TypeAdapter(schema).json_schema())
     return sorted(names)
-
-
-def did_you_mean(word: object, known: Iterable[object]) -> str:
-    """``, did you mean 'x'?`` of the known word that is most alike, or nothing."""
-    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
-    return f", did you mean '{close[0]}'?" if close else ""
 
 
 def _short(value: Any) -> str:

@@ -4,7 +4,6 @@ A kind is a folder, datasets/<kind>/<kind>.py, with a schema ``Config`` and ``op
 chosen kind is imported, so that a stage depends on no other.
 """
 
-import difflib
 import importlib
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from fewmask.core.errors import DataError
+from fewmask.core.errors import DataError, did_you_mean
 from fewmask.core.params import Params, Section
 from fewmask.datasets.base.dataset import Dataset, DomainConfig, Sample
 
@@ -77,9 +76,7 @@ def _schema(params: Params, key: str, known: list[str]) -> Any:
 
 def _known(kind: str, known: list[str]) -> str:
     if kind not in known:
-        close = difflib.get_close_matches(kind, known, n=1)
-        hint = f", did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"found {kind!r}; expected one of {', '.join(known)}{hint}")
+        raise ValueError(f"found {kind!r}; expected one of {', '.join(known)}{did_you_mean(kind, known)}")
     return kind
 
 

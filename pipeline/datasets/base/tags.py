@@ -1,7 +1,6 @@
 """Image-level labels: which classes a training image shows, said of images whose masks need not be known."""
 
 import csv
-import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewmask.core.errors import SHOWN, DataError, raise_all
+from fewmask.core.errors import SHOWN, DataError, did_you_mean, raise_all
 from fewmask.datasets.base.dataset import MASKS, DomainConfig, Sample
 from fewmask.stores.images import BACKGROUND
 
@@ -98,5 +97,5 @@ def _rows(path: Path, known: Iterable[str]) -> list[tuple[int, list[str]]]:
 
 def _hint(word: str, known: Iterable[str], before: list[str]) -> str:
     """``, did you mean 'road'?`` or an example; no search behind so many problems that it would not be shown."""
-    close = difflib.get_close_matches(word, list(known), n=1) if len(before) < SHOWN else []
-    return f", did you mean '{close[0]}'?" if close else f" such as '{next(iter(known), 'ID')}'."
+    hint = did_you_mean(word, known) if len(before) < SHOWN else ""
+    return hint or f" such as '{next(iter(known), 'ID')}'."

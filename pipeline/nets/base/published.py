@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fewmask.core.errors import ArtefactError, ConfigError
-from fewmask.core.params import Section, did_you_mean
+from fewmask.core.errors import ArtefactError, ConfigError, did_you_mean
+from fewmask.core.params import Section
 
 FORMAT, VERSION = "fewmask-model", 1
 REMAKE = "Run 'dvc repro' to make it again."

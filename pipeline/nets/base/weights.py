@@ -3,7 +3,6 @@
 torchvision and timm are imported inside functions: the first costs three seconds, the second may be absent.
 """
 
-import difflib
 import hashlib
 import http.client
 import importlib
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fewmask.core.errors import ArtefactError, ConfigError
+from fewmask.core.errors import ArtefactError, ConfigError, closest
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 NAMED = ("torchvision", "lite0")  # weights that are had by name; any other text is the path of a file
@@ -82,7 +81,7 @@ def timm_module(encoder: str) -> Any:
 
 def unknown_encoder(found: str, known: Iterable[str]) -> str:
     """Why an encoder's name is refused, with those that look like it."""
-    close = difflib.get_close_matches(found, list(known), n=3)
+    close = closest(found, known, 3)
     hint = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() lists the latter."
     return f"encoder: found '{found}', expected {', '.join(RESNETS)} or timm:<model of timm>; {hint}"
 
