@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fewmask.checking.graph import sections
 from fewmask.core.errors import ConfigError, DataError, UserError, did_you_mean, raise_all
 from fewmask.core.params import Params, Section, Seed
 from fewmask.core.progress import say, warn
@@ -79,8 +80,7 @@ def trainings(graph: Nodes, parser: ArgumentParser) -> dict[str, Namespace]:
 
 def section_problems(params: Params, graph: Nodes, trained: Mapping[str, Namespace]) -> list[str]:
     """Every problem of the params file, one line each: unknown keys, and what each stage would refuse."""
-    declared = [key for node in graph.values() for key in node.get("params", [])]
-    known = sorted({key.split(".")[0] for key in declared} | {"runtime"})
+    known = sorted({*sections(graph), "runtime"})
     problems = [_unknown(params, key, known) for key in params.keys() if key not in known]  # noqa: SIM118
     return problems + _told(_checks(params, trained))
 

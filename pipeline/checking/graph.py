@@ -44,6 +44,11 @@ def nodes(graph: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def sections(graph: dict[str, dict[str, Any]]) -> list[str]:
+    """The sections of params.yaml that its nodes read."""
+    return sorted({key.partition(".")[0] for node in graph.values() for key in node.get("params", [])})
+
+
 def _filled(part: Any, values: dict[str, Any]) -> Any:
     if isinstance(part, dict):
         return {_filled(key, values): _filled(value, values) for key, value in part.items()}

@@ -4,6 +4,7 @@ A file of presets/ names its ``base``, another of them, or is whole. A table, pr
 each of its ``rows``: the values of its ``columns``, which are ``base`` and dotted keys.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, reduce
 from pathlib import Path
@@ -29,19 +30,29 @@ class Overlay:
     header: tuple[str, ...] = ()
 
 
-def read_preset(name: str, folder: Path = PRESETS) -> str:
+def read_preset(name: str, folder: Path = PRESETS, needed: Iterable[str] = ()) -> str:
     """The whole params file of a preset, in the order and with the comments of its bases.
 
     Raises:
-        ConfigError: there is none; a file or a table is malformed; a base is unknown or in a circle, or lacks a key.
+        ConfigError: there is none; a file or a table is malformed; a base is unknown or in a circle, or lacks a key;
+            a ``needed`` section is missing.
     """
-    files, rows = names_of_files(folder), read_rows(folder)
-    if name not in [*files, *rows]:
-        hint = did_you_mean(name, [*files, *rows]) or "."
-        raise ConfigError(f"{folder}: no preset '{name}'; expected one of {', '.join([*files, *rows])}{hint}")
-    tree, header = resolve(read_file(folder, name) if name in files else rows[name], folder, [name])
+    known = names_of_presets(folder)
+    if name not in known:
+        hint = did_you_mean(name, known, 3) or "."
+        raise ConfigError(f"{folder}: no preset '{name}'{hint} 'python -m stages.preset' without a name lists all.")
+    overlay = read_rows(folder).get(name) or read_file(folder, name)
+    tree, header = resolve(overlay, folder, [name])
+    if missing := [key for key in needed if key not in tree]:
+        expected = "expected every section that dvc.yaml reads. Add them, or take them over with 'base: streets'"
+        raise ConfigError(f"{overlay.where}: lacks {', '.join(missing)}; {expected}.")
     sections = ["\n".join(lines_of({key: entry})) for key, entry in tree.items()]
     return "\n".join([HEAD.format(name), *header, "\n\n".join(sections), ""])
+
+
+def names_of_presets(folder: Path) -> list[str]:
+    """Files first, then the rows of each table."""
+    return [*names_of_files(folder), *read_rows(folder)]
 
 
 def names_of_files(folder: Path) -> list[str]:
@@ -105,7 +116,7 @@ def read_rows(folder: Path = PRESETS) -> dict[str, Overlay]:
     """The rows of all tables by name.
 
     Raises:
-        ConfigError: a file is no table, or a row is not as long as the columns.
+        ConfigError: a file is no table, a row is not as long as the columns, or its name is another preset's.
     """
     found: dict[str, Overlay] = {}
     for path in sorted(folder.glob("*/table.yaml")):
@@ -120,6 +131,8 @@ def read_rows(folder: Path = PRESETS) -> dict[str, Overlay]:
         for name, row in rows.items():
             if name in found:
                 raise ConfigError(f"{path}: {name}: this name stands in another table already; rename one row.")
+            if name in names_of_files(folder):
+                raise ConfigError(f"{path}: {name}: this name is that of {folder}/{name}.yaml already; rename the row.")
             found[name] = row_of(f"{path}: {name}", columns, row)
     return found
 

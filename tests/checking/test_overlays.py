@@ -128,9 +128,18 @@ def test_an_overlay_that_does_not_fit_is_refused(folder: Write, mine: str, match
         read_preset("mine", folder(mine))
 
 
+@pytest.mark.parametrize("mine", ["seed: 1\n", "base: whole\ndataset: default\nnetwork: default\n"])
+def test_a_preset_without_a_section_that_the_graph_reads_is_refused(folder: Write, mine: str) -> None:
+    presets = folder(mine)
+    with pytest.raises(ConfigError, match=r"mine\.yaml: lacks dataset, network; expected every section .* 'base: "):
+        read_preset("mine", presets, ["dataset", "network", "seed"])
+    assert read_preset("few", presets, ["dataset", "network", "seed"]) == read_preset("few", presets)
+
+
 @pytest.mark.parametrize(
     ("table", "match"),
     [
+        (TABLE.replace("few", "mine"), r"table\.yaml: mine: this name is that of .*mine\.yaml already; rename the row"),
         (
             TABLE.replace("50, 1.0", "50"),
             r"table\.yaml: many: found 2 values; expected a list of 3, one for each column",
