@@ -71,8 +71,9 @@ def network_module(name: str, key: str = "network") -> Any:
     """
     known = network_files()
     if name not in known:
-        hint = did_you_mean(name, list(known)) or "."
-        raise ConfigError(f"{key}.name: found {name!r}; expected one of {', '.join(known)}{hint}")
+        chosen = [other for other, path in known.items() if path.is_relative_to(PIPELINE / "nets")]
+        hint = did_you_mean(name, chosen) or "."
+        raise ConfigError(f"{key}.name: found {name!r}; expected one of {', '.join(chosen)}{hint}")
     return importlib.import_module(".".join(["fewmask", *known[name].relative_to(PIPELINE).with_suffix("").parts]))
 
 

@@ -108,6 +108,12 @@ def test_a_network_that_does_not_exist_is_named_with_the_nearest():
         network_module("../core/params")
 
 
+def test_only_networks_that_params_may_name_are_listed():
+    """A method's judge and tagger, and what is fused, are networks that no one chooses."""
+    with pytest.raises(ConfigError, match=r"'judg'; expected one of deeplabv2, deeplabv3plus, dsnet, routing\.$"):
+        network_module("judg")
+
+
 def test_header_is_plain_json(model):
     path, _, _ = model
     length = int.from_bytes(path.read_bytes()[:8], "little")
