@@ -37,6 +37,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
     parser.add_argument("--metrics-folder", type=Path, default=Path("metrics"))
+    parser.add_argument("--labels-folder", type=Path, default=Path("data/labels"))
     parser.add_argument("--methods", nargs="+", help="names of metrics/NAME.json, in the page's order")
     parser.add_argument("--labels", type=Path, help="pseudo-labels to show")
     parser.add_argument("--rounds", type=Path, nargs="*", default=[], help="label stores of one method, first to last")

@@ -11,8 +11,6 @@ from fewmask.stores.images import Images
 from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split
 
-STORES = Path("data/labels")
-
 
 def what_there_is(args: Namespace) -> Namespace:
     """The arguments; where they name no methods, with all that was made."""
@@ -22,7 +20,7 @@ def what_there_is(args: Namespace) -> Namespace:
         args.methods, args.history = evaluated(folder), sorted(folder.glob("history/*.csv"))
         args.selection = next(iter(sorted(folder.glob("selection/*.json"))), None)
         args.experiments = existing(folder / "plots/experiments.csv")
-        stores = {path.stem: path for path in sorted(STORES.glob("*.h5"))}
+        stores = {path.stem: path for path in sorted(args.labels_folder.glob("*.h5"))}
         if args.selection:  # of the store that was filtered; neither it nor the result is a round
             args.labels = stores.pop(args.selection.stem, None)
             stores.pop(f"{args.selection.stem}_filtered", None)

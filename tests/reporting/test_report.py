@@ -151,18 +151,21 @@ def test_the_same_inputs_make_the_same_bytes_anywhere(page: Page, project: Path,
     assert str(tmp_path) not in first
 
 
-def run_bare(monkeypatch: pytest.MonkeyPatch) -> str:
+def run_bare(monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
     """The page of whatever there is."""
-    monkeypatch.setattr(sys, "argv", ["report", "--out", "metrics/report.html"])
+    monkeypatch.setattr(sys, "argv", ["report", *options, "--out", "metrics/report.html"])
     report.main()
     return Path("metrics/report.html").read_text(encoding="utf-8")
 
 
-def test_without_names_all_that_was_made_is_shown(page: Page, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (project / "data/labels").mkdir()
-    (project / "data/labels.h5").rename(project / "data/labels/auxiliary.h5")
-    options = ["--labels", "data/labels/auxiliary.h5", *FULL[2:]]
-    assert run_bare(monkeypatch) == page("supervised", "auxiliary", options=options)
+@pytest.mark.parametrize(("folder", "words"), [("data/labels", []), ("stores", ["--labels-folder", "stores"])])
+def test_without_names_all_that_was_made_is_shown(
+    page: Page, project: Path, monkeypatch: pytest.MonkeyPatch, folder: str, words: list[str]
+) -> None:
+    (project / folder).mkdir()
+    (project / "data/labels.h5").rename(project / folder / "auxiliary.h5")
+    options = ["--labels", f"{folder}/auxiliary.h5", *FULL[2:]]
+    assert run_bare(monkeypatch, *words) == page("supervised", "auxiliary", options=options)
 
 
 def test_scores_of_other_images_are_left_out_with_a_warning(project, page, monkeypatch, capsys) -> None:
