@@ -147,6 +147,8 @@ def main() -> None:
     unknown = [name for name in rows if name not in grid.rows]
     if unknown:
         parser.error(f"--rows: {unknown} is not among {list(grid.rows)}")
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs: found {args.jobs}; expected 1 or more experiments at a time.")
     if args.preset:
         put_preset(args.preset)
     require_sections(args.set)

@@ -48,6 +48,13 @@ def test_deletions_and_additions_keep_their_mark():
     assert [run.override(s) for s in ("a.b=1", "~a", "+a={b: 1}")] == ["++a.b=1", "~a", "+a={b: 1}"]
 
 
+@pytest.mark.parametrize("jobs", ["0", "-2"])
+def test_fewer_jobs_than_one_are_refused(asked, monkeypatch, jobs: str) -> None:
+    monkeypatch.setattr("sys.argv", ["run", "s4gan", "--out", "x.json", "--jobs", jobs])
+    with pytest.raises(ConfigError, match=f"^--jobs: found {jobs}; expected 1 or more experiments at a time.$"):
+        run.main()
+
+
 def test_a_setting_of_an_unknown_section_is_refused():
     with pytest.raises(ConfigError, match=r"--set supervsied.steps=2: params.yaml has no 'supervsied'; expected"):
         run.require_sections(["supervsied.steps=2"])
