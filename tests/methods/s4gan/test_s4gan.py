@@ -324,6 +324,9 @@ def test_a_step_waits_for_nothing_on_cuda(batch):
     list(made.step(moved, 0.5))  # the first finds its algorithms
     torch.cuda.set_sync_debug_mode("error")
     try:
-        list(made.step(moved, 0.5))
+        players = [update.player for update in made.step(moved, 0.5)]
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            moved.x_l.max().item()  # what waits is told
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert players == ["net", "discriminator"]
