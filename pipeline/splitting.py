@@ -1,7 +1,7 @@
 """Which images count as labelled: seeded, nested, and covering the classes.
 
-One random order of the images with masks is drawn from the seed; the labelled ones are its beginning, so that a larger
-share contains a smaller one. The order is begun with images that give every class its first few examples.
+One random order of the images with masks is drawn from the seed. The labelled ones are its beginning, so a larger share
+contains a smaller one. The order is begun with images that give every class its first few examples.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Remove scores of other images, so that `dvc metrics show` compares like with like.
 
-Reads data/images.h5 and dvc.lock; deletes the metrics and plots of stages that last ran on other images, and writes
+Reads data/images.h5 and dvc.lock. Deletes the metrics and plots of stages that last ran on other images, and writes
 which images the scores are of from now on. DVC does not restore this stage from its cache: it runs whenever the images
 change. Costs: a digest of the images.
 """

@@ -1,8 +1,9 @@
 """Score a published model on the evaluated images of the split.
 
-Reads a model, data/images.h5, data/split.json and params `seed` and `evaluate`; writes metrics/NAME.json and, in a
-folder beside it, per_class.csv, confusion.csv and details/: a few predictions as one palette PNG; of a routing network
-the gates that its images open; of a fused network the classes that it drops. Costs: one forward pass an image.
+Reads a model, data/images.h5, data/split.json and params `seed` and `evaluate`. Writes metrics/NAME.json and, in a
+folder beside it, per_class.csv, confusion.csv and details/. details/ has a few predictions as one palette PNG. Of a
+routing network it also has the gates that images open, of a fused one the classes that it drops. Costs: one forward
+pass an image.
 """
 
 import argparse

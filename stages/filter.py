@@ -1,6 +1,6 @@
 """Keep the pseudo-labels that pass `filter.threshold`, and measure on held-out images what such pixels are worth.
 
-Reads params `filter`, a label store, data/images.h5 (masks of the validation images only) and data/split.json; writes
+Reads params `filter`, a label store, data/images.h5 (masks of the validation images only) and data/split.json. Writes
 the filtered store of the unlabelled images, the selection measures, their curve over all thresholds, and per class.
 Costs: a second for 300 images; no inference.
 """

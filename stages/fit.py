@@ -1,8 +1,8 @@
 """Train one learner and publish one model.
 
-Reads the params sections named by --section (a later one overrides an earlier one, key by key), data/images.h5,
-data/split.json and what --base, --start, --join, --labels and --source name; writes a model and its history. Costs:
-minutes to days; it shows progress, writes a checkpoint every minute and goes on from it when it is run again.
+Reads the params sections named by --section; a later one overrides an earlier one, key by key. Reads data/images.h5,
+data/split.json and what --base, --start, --join, --labels and --source name. Writes a model and its history. Costs:
+minutes to days. It shows progress, writes a checkpoint every minute and goes on from it when it is run again.
 """
 
 import argparse

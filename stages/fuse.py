@@ -1,7 +1,7 @@
 """Fuse a segmentation network and a tagger: a model that predicts without the classes that an image does not show.
 
-Reads both models, data/images.h5, data/split.json and params `fusion`; writes a model that holds both networks and the
-thresholds, and is scored and predicts like any other. A rule of pixels drops the tagger, and chooses its thresholds on
+Reads both models, data/images.h5, data/split.json and params `fusion`. Writes a model that holds both networks and the
+thresholds. It is scored and predicts like any other. A rule of pixels drops the tagger, and chooses its thresholds on
 the validation images. Costs: seconds; with a rule of pixels one forward pass a validation image.
 """
 

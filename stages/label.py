@@ -2,7 +2,7 @@
 
 Reads a model (and with --confidence an auxiliary network), data/images.h5 and data/split.json; writes a label store.
 The validation images are labelled too, so that a filter can be measured on them without inference. Costs: one forward
-pass an image; it writes shards of 64 images and goes on from the finished ones when it is run again.
+pass an image. It writes shards of 64 images and goes on from the finished ones when it is run again.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Predict a folder of images with a published model: one palette PNG mask an image, at the image's size.
 
-Reads a model and a folder; writes NAME.png (pixel value = class id), with --overlay NAME_overlay.jpg, with --confidence
+Reads a model and a folder. Writes NAME.png (pixel value = class id), with --overlay NAME_overlay.jpg, with --confidence
 NAME_confidence.png (0..255 = largest probability 0..1). Costs: one forward pass an image.
 """
 

@@ -1,8 +1,9 @@
 """Read the data set that params name and write every image and mask once, at the working size.
 
 Reads params `dataset`; writes data/images.h5. With --section dataset.source and --like it reads the source domain, a
-second data set with the same classes, and writes its images that have masks; none at all where its kind is none.
-Costs: one decode of every file (about 5 ms an image), or the drawing of the embedded streets (about 15 ms a scene).
+second data set with the same classes. Of that it writes the images that have masks, and none at all where its kind is
+none. Costs: one decode of every file (about 5 ms an image), or the drawing of the embedded streets (about 15 ms a
+scene).
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Show what was evaluated, on one page that opens without a network.
 
-Reads data/images.h5, data/split.json and whatever there is: scores (metrics/NAME.json and metrics/plots/NAME/),
-training histories, pseudo-labels with what a threshold selects of them, and experiments with budgets. With --methods it
-shows exactly what the options name. Scores of other images are left out with a warning. Costs: a second, no inference.
+Reads data/images.h5, data/split.json and whatever there is. That may be scores (metrics/NAME.json and
+metrics/plots/NAME/), training histories, pseudo-labels with what a threshold selects of them, and experiments with
+budgets. With --methods it shows exactly what the options name. Scores of other images are left out with a warning.
+Costs: a second, no inference.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Export a fixed network from a routing network: the paths that are open in the mean, with their weights.
 
 Reads a model with gates, data/images.h5 and data/split.json; looks at the training images alone. Writes a model that
-predicts and is evaluated like any other, and says what to put into params.yaml to train it on or afresh. Costs: one
-forward pass an image.
+predicts and is evaluated like any other. Says what to put into params.yaml to train it on or afresh. Costs: one forward
+pass an image.
 """
 
 import argparse

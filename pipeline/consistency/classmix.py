@@ -8,8 +8,8 @@ floor(n / 2) + 1 of these, at the same places. The first image is the donor of t
 Choices:
 - Donors are the images as they came: what a donor receives is not handed on.
 - 255 is no class. Its pixels are never pasted, and a donor that shows nothing else gives nothing.
-- ``background=False``, which the authors' code has for VOC alone, also leaves class 0 out of the n, unless the donor
-  shows no other class.
+- ``background=False`` also leaves class 0 out of the n, unless the donor shows no other class. The authors' code has it
+  for VOC alone.
 """
 
 from typing import NamedTuple

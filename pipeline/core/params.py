@@ -1,7 +1,7 @@
 """params.yaml, read as DVC reads it (YAML 1.2), section by section, strictly.
 
-A stage asks for the sections its node in dvc.yaml declares and gives each one the schema that stands beside the
-code it configures; so editing one method's schema makes only that method stale.
+A stage asks for the sections that its node in dvc.yaml declares. It gives each one the schema that stands beside the
+code it configures. So editing one method's schema makes only that method stale.
 """
 
 import json

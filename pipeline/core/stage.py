@@ -1,8 +1,8 @@
 """What every stage does around its work: one writer, a resumable scratch folder, whole outputs, clear endings.
 
-DVC reads params.yaml and the code again after a stage and would record an edit made meanwhile beside the old result
-(dvc#11058); ``Run.publishing`` therefore looks whether anything changed and refuses. Scratch lives outside DVC's
-sight, keyed by a fingerprint of params, inputs and code, so that it can neither go stale nor be cleared.
+DVC reads params.yaml and the code again after a stage. It would record an edit made meanwhile beside the old result
+(dvc#11058). So ``Run.publishing`` looks whether anything changed, and refuses. Scratch lives outside DVC's sight, keyed
+by a fingerprint of params, inputs and code. So it can neither go stale nor be cleared.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """What the ways that images take through a routing network cost, in share of the whole network with every gate open.
 
-Of a cell's gates a (keep, up, down) the expected cost is max(a) of its convolution and a of each path; the executed one
-has 1[a > 0] in place of a, and beside it what always runs: stem, gates, decoder (Li et al., section 3.3).
+Of a cell's gates a (keep, up, down) the expected cost is max(a) of its convolution and a of each path. The executed one
+has 1[a > 0] in place of a. Beside it stands what always runs: stem, gates, decoder (Li et al., section 3.3).
 """
 
 import torch

@@ -1,8 +1,8 @@
 """A segmentation network and a tagger as one network: classes that an image does not show win no pixel.
 
 Eq. (7) of "Semi-Supervised Semantic Segmentation with High- and Low-level Consistency": S(x)_c = 0 if G(x)_c <= tau,
-else S(x)_c, where S(x)_c is the probability map of class c and G(x)_c the tagger's probability that c is in x. The
-rules of pixels (Table 5) need no tagger: they drop a class that is predicted on few pixels of an image.
+else S(x)_c. S(x)_c is the probability map of class c, and G(x)_c the tagger's probability that c is in x. The rules of
+pixels (Table 5) need no tagger: they drop a class that is predicted on few pixels of an image.
 """
 
 from typing import Any, Literal

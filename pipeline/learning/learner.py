@@ -1,7 +1,7 @@
 """The contract between a method and the training loop.
 
-A learner's ``step`` is a generator: each ``yield Update(player, loss, terms)`` asks the loop for one optimiser step of
-that player, and what stands after a ``yield`` runs after that step, as in a pytest fixture. The loop (fit.py) owns
+A learner's ``step`` is a generator. Each ``yield Update(player, loss, terms)`` asks the loop for one optimiser step of
+that player. What stands after a ``yield`` runs after that step, as in a pytest fixture. The loop (fit.py) owns
 optimisers, rates, backward, precision, the finite check, checkpoints and progress.
 """
 

@@ -1,9 +1,9 @@
 """Confidences as one byte: a code is the number of edges that are <= p.
 
-The edges are float32, so ``code >= minimum_code(t)`` decides every pixel exactly as ``p >= t`` would in float32
-whenever ``t`` is an edge: every multiple of 0.01 from 0.30 to 0.99, 0.968 and 0.995. Any other threshold snaps up to
-the next edge, and what is reported is that effective one. The remaining edges are spaced in log-odds, for fine
-quantiles near 0 and 1.
+The edges are float32. So ``code >= minimum_code(t)`` decides every pixel exactly as ``p >= t`` would in float32, where
+``t`` is an edge. These thresholds are: every multiple of 0.01 from 0.30 to 0.99, 0.968 and 0.995. Any other threshold
+snaps up to the next edge, and what is reported is that effective one. The remaining edges are spaced in log-odds, for
+fine quantiles near 0 and 1.
 """
 
 import numpy as np

@@ -1,8 +1,12 @@
 """HDF5 files that are whole or absent, and that are checked before a byte of them is believed.
 
-Measured reasons (docs/stores.md): a file that is being grown does not survive a kill; a full disk crashes the HDF5
-library on close; a flipped bit goes unseen or makes the library loop for ever, so the first 512 bytes hold the SHA-256
-of the rest, compared before HDF5 reads any of it; external and virtual links read whatever they point at.
+Measured reasons (docs/stores.md):
+
+- A file that is being grown does not survive a kill.
+- A full disk crashes the HDF5 library on close.
+- A flipped bit goes unseen or makes the library loop for ever. So the first 512 bytes hold the SHA-256 of the rest,
+  compared before HDF5 reads any of it.
+- External and virtual links read whatever they point at.
 """
 
 import errno

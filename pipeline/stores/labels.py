@@ -5,7 +5,7 @@
     /confidence_edges (255,) float32
     attributes: schema, schema_version, complete, count, class_names, ignore_index, fingerprint, provenance
 
-``histogram[n, c, k]`` counts the pixels of image n labelled c with code k, so any threshold's kept share is known
+``histogram[n, c, k]`` counts the pixels of image n labelled c with code k. So any threshold's kept share is known
 without reading a pixel. Long work writes immutable shards (``write_shard``), published as one file (``merge``).
 """
 

@@ -4,8 +4,8 @@
 eq. (8) and section 4.2: Linear, batch norm, leaky ReLU, Linear, sigmoid. All classes run at once.
 
 Choices: the slope is 0.2 (the authors' code). Batch norm always uses the statistics of its input, the vectors of one
-class; in the code the modules are never in evaluation mode. It cancels the first bias, so there is none. Vectors get no
-gradient (code; the paper is silent). So the vectors cannot change to raise their own weights.
+class. In the code the modules are never in evaluation mode. Batch norm cancels the first bias, so there is none.
+Vectors get no gradient (code; the paper is silent). So the vectors cannot change to raise their own weights.
 """
 
 import math

@@ -6,8 +6,8 @@ holds features of labelled images. With ``source`` a second, labelled domain joi
 never enters the memory (section 4.3.2).
 
 Choices, where paper and released code differ (docs/methods/contrastive.md has them all, and the switches):
-- the memory's vectors are weighted and ranked by their own attention, highest first (paper; the code's weights are all
-  one, and it keeps the lowest);
+- the memory's vectors are weighted and ranked by their own attention, highest first, as in the paper. The code's
+  weights are all one, and it keeps the lowest;
 - the decay of the teacher, the ramp of the pseudo-labels, the normalised entropy and the normalisers of the
   cross-entropies are the code's;
 - the weak and strong views are Table 1's.

@@ -1,12 +1,13 @@
 """SELENE: "Self Semi Supervised Neural Architecture Search for Semantic Segmentation" (Pauletto et al., 2022).
 
-A network learns from labels, from puzzles that it recognises, and from a second network: its average (mean teacher) or
-a peer (co-teaching). Any segmentation network can. The paper's is nets/routing, whose gates are its architecture.
+A network learns from labels, from puzzles that it recognises, and from a second network. That is its average (mean
+teacher) or a peer (co-teaching). Any segmentation network can. The paper's is nets/routing, whose gates are its
+architecture.
 
 Choices, where the paper is silent or misprinted (docs/methods/selene.md has them all):
 - eq. (4) as printed has the teacher's output in the supervised loss, which gives the student no gradient: here p^s_l;
 - eq. (3) is a mean over pixels and classes, not a sum. Eqs. (3), (5), (6) are means over labelled and unlabelled images
-  together: lambda_2 has its value for such means in the code that the paper builds on;
+  together. lambda_2 has its value for such means in the code that the paper builds on;
 - one puzzle is drawn for each image, not all 100. Student and teacher, or both peers, see the same one;
 - labelled and unlabelled images pass through a network together.
 """

@@ -1,7 +1,7 @@
 """Stages 2 and 3 of "A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation" (TIP 2022).
 
 Stage 1 is methods/supervised, and stages/label.py makes the pseudo-masks between stages. Here the network is trained
-afresh by its labels, by an averaged teacher, and through a second branch, which alone sees the pseudo-masks.
+afresh by its labels, by an averaged teacher, and through a second branch. Only that branch sees the pseudo-masks.
 
 Choices, where the paper is silent or its code differs (docs/methods/three_stage.md has them all):
 - the teacher's targets are hard: no threshold, no temperature (code);
