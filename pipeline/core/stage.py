@@ -29,6 +29,7 @@ from fewmask.core.params import Params
 from fewmask.core.runtime import Runtime, read_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("fewmask", "stages", "__main__")  # whose modules are of this project
 IO_ERROR = 74
 T = TypeVar("T")
 
@@ -146,7 +147,8 @@ def _state(params: Params, keys: tuple[str, ...], inputs: tuple[Path, ...], code
 
 def _code() -> list[str]:
     """Files of this project that the process has loaded, and all networks, which are loaded later by name."""
-    loaded = [module for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
+    named = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in PACKAGES]
+    loaded = [module for module in named if getattr(module, "__file__", None)]
     files = {Path(str(module.__file__)).resolve() for module in loaded}
     ours = {file for file in files if file.parent.is_relative_to(ROOT / "pipeline") or file.parent == ROOT / "stages"}
     if "fewmask.nets" in sys.modules:
