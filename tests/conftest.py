@@ -1,12 +1,8 @@
 """Shared fixtures: tiny stores, a params writer, and a stage run as a person runs it."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -15,19 +11,12 @@ import pytest
 from fewmask.stores.hdf5 import seal
 from fewmask.stores.images import write_images
 from fewmask.stores.labels import Labelled, write_labels
+from tests.forks import Outcome, StageProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ["sky", "road", "car"]
 COLOURS = [(10, 20, 30), (128, 64, 128), (0, 0, 142)]
 SIZE = (12, 16)
-
-
-class Outcome(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 Row = tuple[str, str, np.ndarray, np.ndarray | None]  # id, role, image, mask
@@ -119,29 +108,15 @@ def write_params(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def stage_command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """``stage_command("prepare", "--out", "x.h5")`` -> the started process, in the test's folder."""
-
-    def start(module: str, *arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", f"stages.{module}", *map(str, arguments)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-        environment.pop("DVC_ROOT", None)
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True)
-
-    return start
+def start_stage(tmp_path: Path) -> Callable[..., StageProcess]:
+    """``start_stage("prepare", "--out", "x.h5")`` -> the started process, in the test's folder."""
+    return lambda module, *arguments: StageProcess([module, *map(str, arguments)], tmp_path)
 
 
 @pytest.fixture
-def run_stage(stage_command: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcome]:
+def run_stage(start_stage: Callable[..., StageProcess]) -> Callable[..., Outcome]:
     """``run_stage("prepare", "--out", "x.h5")`` -> exit code, standard output and error of the finished stage."""
-
-    def run(module: str, *arguments: object) -> Outcome:
-        process = stage_command(module, *arguments)
-        out, err = process.communicate(timeout=60)
-        return Outcome(process.returncode, out, err)
-
-    return run
+    return lambda module, *arguments: start_stage(module, *arguments).finish()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

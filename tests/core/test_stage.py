@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from fewmask.core import errors
 from fewmask.core.params import Params
 from fewmask.core.stage import Signals, Stopped, run_command, stage
+from tests.forks import StageProcess
 
 PARAMS = "seed: 0\nsplit: {labelled: 3}\nother: 1\n"
 
@@ -174,29 +174,29 @@ QUICK = "dataset: {kind: streets, size: [48, 64], train: 2, validation: 1, test:
 
 
 @pytest.fixture
-def slow_prepare(stage_command: Callable[..., subprocess.Popen[str]]) -> Iterator[subprocess.Popen[str]]:
+def slow_prepare(start_stage: Callable[..., StageProcess]) -> Iterator[StageProcess]:
     """A running ``prepare`` that has begun to write."""
     Path("params.yaml").write_text(SLOW)
     Path("out").write_text("old")
-    process = stage_command("prepare", "--out", "out")
+    process = start_stage("prepare", "--out", "out")
     deadline = time.monotonic() + 30
     while not litter():
-        assert process.poll() is None, process.communicate()
+        assert process.runs(), process.finish()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     yield process
-    process.kill()
-    process.communicate()
+    process.signal(signal.SIGKILL)
+    process.finish()
 
 
 def test_busy_is_exit_5_and_a_killed_writer_leaves_no_lock(
-    slow_prepare: subprocess.Popen[str], run_stage: Callable[..., tuple[int, str, str]]
+    slow_prepare: StageProcess, run_stage: Callable[..., tuple[int, str, str]]
 ) -> None:
     """The lock ends with its process (flock); what the killed run left beside the output is swept up by the next."""
     code, _, err = run_stage("prepare", "--out", "out")
     assert (code, err) == (5, f"error: out: process {slow_prepare.pid} is already making it; wait for it or stop it.\n")
-    slow_prepare.send_signal(signal.SIGKILL)
-    slow_prepare.wait()
+    slow_prepare.signal(signal.SIGKILL)
+    slow_prepare.finish()
     assert Path("out").read_text() == "old"
     Path("params.yaml").write_text(QUICK)
     assert run_stage("prepare", "--out", "out")[0] == 0
@@ -205,10 +205,10 @@ def test_busy_is_exit_5_and_a_killed_writer_leaves_no_lock(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_stage_cleanly(slow_prepare: subprocess.Popen[str], number: signal.Signals) -> None:
-    slow_prepare.send_signal(number)
-    _, err = slow_prepare.communicate(timeout=20)
-    assert slow_prepare.returncode == 128 + number
+def test_a_signal_ends_a_stage_cleanly(slow_prepare: StageProcess, number: signal.Signals) -> None:
+    slow_prepare.signal(number)
+    code, _, err = slow_prepare.finish()
+    assert code == 128 + number
     assert err == f"error: stopped by {number.name}; run it again to go on\n"
     assert (Path("out").read_text(), litter()) == ("old", [])
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from fewmask.checking.presets import read_preset
+from tests.forks import StageProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -81,18 +83,25 @@ SMALL = {
     "fusion": {"pixels": [10, 100]},
     "filter": {"threshold": 0.5},
     "evaluate": {},
-    "runtime": {"device": "cpu", "threads": 1, "checkpoint_seconds": 0.01},
+    "runtime": {"device": "cpu", "threads": 1},
 }
 FIT = "--learner supervised.Supervised --section supervised --out models/m.safetensors --history h.csv"
 
 
-@pytest.fixture
-def workplace(tmp_path, run_stage):
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
     """A folder with params, images and a split."""
-    write(tmp_path, SMALL)
+    folder = tmp_path_factory.mktemp("prepared")
+    write(folder, SMALL)
     for name in ("prepare", "split"):
-        assert run_stage(name).code == 0
-    return tmp_path
+        assert StageProcess([name], folder).finish().code == 0
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path, prepared):
+    """A copy of it."""
+    return shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
 
 
 def write(folder: Path, params: dict) -> None:
@@ -170,26 +179,23 @@ def test_stage_2_learns_from_a_store_and_refuses_one_of_another_split(workplace,
     assert (workplace / "s2.csv").read_text().startswith("step,rate,loss,seg,con,pl\n")
 
 
-def test_kill_and_resume_gives_the_same_bytes(workplace, run_stage, stage_command):
-    write(workplace, {**SMALL, "supervised": {**SMALL["supervised"], "steps": 100}})
+def test_kill_and_resume_gives_the_same_bytes(workplace, run_stage, start_stage):
+    often = {**SMALL["runtime"], "checkpoint_seconds": 0.01}
+    write(workplace, {**SMALL, "supervised": {**SMALL["supervised"], "steps": 100}, "runtime": often})
     assert run_stage("fit", *FIT.split()).code == 0
     model, history = workplace / "models/m.safetensors", workplace / "h.csv"
     expected = digest(model), digest(history)
     model.unlink(), history.unlink()
     rng, kills = random.Random(1), 0
-    for _ in range(3):
-        process = stage_command("fit", *FIT.split())
+    for _ in range(2):
+        process = start_stage("fit", *FIT.split())
         begin = time.monotonic()
-        while (
-            not list(workplace.glob(".scratch/*/step-*.pt"))
-            and process.poll() is None
-            and time.monotonic() - begin < 30
-        ):
+        while not list(workplace.glob(".scratch/*/step-*.pt")) and process.runs() and time.monotonic() - begin < 30:
             time.sleep(0.02)
         time.sleep(rng.random() * 0.3)
-        kills += process.poll() is None
-        process.kill()
-        process.communicate()
+        kills += process.runs()
+        process.signal(signal.SIGKILL)
+        process.finish()
     last = run_stage("fit", *FIT.split())
     assert last.code == 0, last.err
     assert kills
