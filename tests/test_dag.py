@@ -40,11 +40,13 @@ def option(name: str, flag: str, default: str | None = None) -> str | None:
     return line[line.index(flag) + 1] if flag in line else default
 
 
+@cache
 def dependencies(name: str) -> list[str]:
     """With what comes from params.yaml filled in."""
     return [re.sub(r"\$\{(.+?)\}", lambda key: str(PARAMS.raw(key[1])), dep) for dep in STAGES[name].get("deps", [])]
 
 
+@cache
 def listed(name: str) -> set[Path]:
     """The code files that a stage depends on, those of its folders one by one."""
     paths = [ROOT / dep for dep in dependencies(name) if dep.startswith(("pipeline", "stages"))]
@@ -57,6 +59,7 @@ def declared_params(name: str) -> list[str]:
     return sorted(set(STAGES[name].get("params", [])))
 
 
+@cache
 def outputs(name: str) -> list[str]:
     found = [out for kind in ("outs", "metrics", "plots") for out in STAGES[name].get(kind, [])]
     return [next(iter(out), "") if isinstance(out, dict) else out for out in found]
@@ -93,6 +96,7 @@ def by_name(known: dict[str, Path], chosen: str) -> set[Path]:
     return {path for path in closure(known.values()) if path.parent not in others}
 
 
+@cache
 def needed(name: str) -> set[Path]:
     """Every file that can change what the stage's command makes: what it imports, and what params or options name."""
     roots = [ROOT / f"{words(name)[2].replace('.', '/')}.py"]
@@ -175,6 +179,7 @@ def test_runtime_is_declared_by_no_stage():
     assert not any(key.startswith("runtime") for name in STAGES for key in declared_params(name))
 
 
+@cache
 def readers(file: str) -> set[str]:
     """The stages that an edit of one file makes stale at once."""
     return {name for name in STAGES if ROOT / file in listed(name)}
@@ -217,12 +222,14 @@ def feeds(out: str, dep: str) -> bool:
     return Path(out).is_relative_to(dep)
 
 
+@cache
 def descendants(name: str) -> set[str]:
     """The stage and everything that becomes stale with it."""
     later = {other for other in STAGES for dep in dependencies(other) if any(feeds(out, dep) for out in outputs(name))}
     return {name}.union(*(descendants(other) for other in later))
 
 
+@cache
 def ancestors(name: str) -> set[str]:
     earlier = {
         other for other in STAGES for dep in dependencies(name) if any(feeds(out, dep) for out in outputs(other))

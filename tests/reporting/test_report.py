@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -77,12 +78,19 @@ def write_selection(folder: Path, minimum: Sequence[int]) -> None:
     (plots / "auxiliary_classes.csv").write_text(rows_csv(rows))
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that a report reads."""
+    folder = tmp_path_factory.mktemp("built")
+    build(folder)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, built: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which the test runs."""
     monkeypatch.chdir(tmp_path)
-    build(tmp_path)
-    return tmp_path
+    return shutil.copytree(built, tmp_path, dirs_exist_ok=True)
 
 
 def build(folder: Path, masks: bool = True) -> None:
