@@ -32,11 +32,11 @@ figures: .venv/installed-dev
 # Set up and pass the tests (pass more with ARGS, such as ARGS='-m slow'); many short processes share the cores.
 test: export OMP_WAIT_POLICY ?= PASSIVE
 test: .venv/installed-dev lint
-	python -m pytest -n 2 --dist loadfile $(ARGS)
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The tests that take minutes.
 test-slow: .venv/installed-dev
-	python -m pytest -n 2 --dist loadfile -m slow
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: .venv/installed-dev
 	ruff check .

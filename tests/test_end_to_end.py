@@ -116,6 +116,7 @@ def test_nothing_runs_again_and_a_threshold_reruns_four_stages_and_back_none(str
     assert metrics(folder, "selection/auxiliary") == before
 
 
+@pytest.mark.slow
 def test_another_size_prepares_the_images_again(streets):
     """DVC's run cache is blind to keys named `size` inside a section; declared by their paths, they count."""
     folder, _ = streets
@@ -144,6 +145,7 @@ def test_a_routing_network_says_what_its_images_cost_and_which_ways_they_took(st
     assert "<svg" in (folder / "metrics/plots/selene/details/routes.svg").read_text()
 
 
+@pytest.mark.slow
 def test_adaptation_reruns_the_contrastive_training_alone(streets):
     """Half of its steps then learn from the second look of the streets, which has been prepared all along."""
     folder, _ = streets
@@ -161,6 +163,7 @@ def test_adaptation_reruns_the_contrastive_training_alone(streets):
     assert metrics(folder, "contrastive") == before
 
 
+@pytest.mark.slow
 def test_the_fourth_stage_of_the_docs_runs_and_nothing_before_it_runs_again(streets):
     """A fourth stage is only more nodes: those of docs/methods/three_stage.md, put into dvc.yaml as they are."""
     folder, _ = streets
@@ -174,6 +177,7 @@ def test_the_fourth_stage_of_the_docs_runs_and_nothing_before_it_runs_again(stre
         (folder / "dvc.yaml").write_text(before)
 
 
+@pytest.mark.slow
 def test_a_change_of_stage_3_reruns_stage_3_alone(streets):
     folder, _ = streets
     before = (folder / "params.yaml").read_text()

@@ -29,6 +29,7 @@ def test_the_readme_can_be_read_in_two_minutes():
     assert found["pictures"] >= 2
 
 
+@pytest.mark.slow
 def test_an_image_is_not_far_from_its_loss():
     way = way_to_the_loss()
     assert {"pipeline/methods/supervised/supervised.py", "pipeline/learning/losses.py"} <= way.keys()
