@@ -120,5 +120,5 @@ def run_stage(start_stage: Callable[..., StageProcess]) -> Callable[..., Outcome
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The whole graph takes longest: it begins first, beside the rest."""
-    items.sort(key=lambda item: "test_end_to_end" not in item.nodeid)
+    """The longest files begin first, beside the rest: the whole graph, then a person's commands."""
+    items.sort(key=lambda item: ("test_end_to_end" not in item.nodeid, "test_commands" not in item.nodeid))
