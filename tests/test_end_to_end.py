@@ -125,7 +125,7 @@ def test_another_size_prepares_the_images_again(streets):
     params["dataset"]["size"] = [24, 32]
     write(folder, params)
     try:
-        assert repro(folder, "clear") == ["prepare", "clear"]
+        assert repro(folder, "clear") == ["prepare", "split", "clear"]
         with Images(folder / "data/images.h5") as images:
             assert images.size == (24, 32)
     finally:

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import yaml
 
+from fewmask.stores.split import Split
+
+SPLIT = Split(0, ["i000"], ["i001"], [], ["i002"], "test")
+
 
 def test_it_says_what_it_removed_and_writes_whose_scores_remain(image_store, run_stage, tmp_path: Path):
     images = image_store(train=2)
     (tmp_path / "data").mkdir()
     images.rename(tmp_path / "data/images.h5")
     (tmp_path / "params.yaml").write_text("seed: 0\n")
+    (tmp_path / "data/split.json").write_text(SPLIT.dump())
     (tmp_path / "metrics").mkdir()
     digest = hashlib.md5((tmp_path / "data/images.h5").read_bytes()).hexdigest()
     stages = {}
@@ -22,7 +27,7 @@ def test_it_says_what_it_removed_and_writes_whose_scores_remain(image_store, run
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
     told = run_stage("clear")
     assert (told.code, told.err) == (0, "")
-    assert told.out == "metrics: removed the scores of other images (s4gan); git has those that were committed\n"
+    assert told.out.startswith("metrics: removed the scores of other images or another split (s4gan); git has those")
     assert [path.name for path in (tmp_path / "metrics").iterdir()] == ["supervised.json"]
     assert len(json.loads((tmp_path / "data/scored.json").read_text())["images"]) == 64
     assert run_stage("clear").out == ""
@@ -31,7 +36,8 @@ def test_it_says_what_it_removed_and_writes_whose_scores_remain(image_store, run
 def test_conflicts_of_git_in_the_lock_are_one_sentence(image_store, run_stage, tmp_path: Path):
     (tmp_path / "params.yaml").write_text("seed: 0\n")
     (tmp_path / "dvc.lock").write_text("<<<<<<< HEAD\nstages: {}\n=======\n")
-    told = run_stage("clear", "--images", image_store(train=2), "--out", "scored.json")
+    (tmp_path / "split.json").write_text(SPLIT.dump())
+    told = run_stage("clear", "--images", image_store(train=2), "--split", "split.json", "--out", "scored.json")
     assert told.code == 2
     assert told.err.startswith("error: dvc.lock: not valid YAML; expected the file that DVC writes.")
     assert not (tmp_path / "scored.json").exists()
