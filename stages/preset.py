@@ -8,7 +8,7 @@ import argparse
 import subprocess
 from pathlib import Path
 
-from fewmask.checking.graph import nodes, sections
+from fewmask.checking.graph import declared, nodes
 from fewmask.checking.presets import PRESETS, is_preset, names_of_presets, read_preset
 from fewmask.core.errors import ConfigError
 from fewmask.core.files import write_bytes
@@ -20,7 +20,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.preset", description=__doc__)
     parser.add_argument("name", nargs="?", help="such as camvid or three_stage-voc-50th-coco; without, all are listed")
     parser.add_argument("--presets", type=Path, default=PRESETS, help="a clone has it; an installed fewmask has none")
-    parser.add_argument("--graph", type=Path, default=Path("dvc.yaml"), help="each section that it reads is required")
+    parser.add_argument("--graph", type=Path, default=Path("dvc.yaml"), help="each key that it reads is required")
     parser.add_argument("--out", type=Path, default=Path("params.yaml"))
     parser.add_argument("--force", action="store_true", help="overwrite uncommitted edits")
     return parser
@@ -34,7 +34,7 @@ def main() -> None:
     if args.name is None:
         say("\n".join(names_of_presets(args.presets)))
         return
-    needed = sections(nodes(args.graph)) if args.graph.exists() else []
+    needed = declared(nodes(args.graph)) if args.graph.exists() else []
     text = read_preset(args.name, args.presets, needed)
     if not args.force and would_lose_edits(args.out, args.presets):
         raise ConfigError(f"{args.out}: has edits that are not committed; commit or move them, or add --force.")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fewmask.checking.graph import sections
+from fewmask.checking.graph import declared
 from fewmask.core.errors import ConfigError, DataError, UserError, did_you_mean, raise_all
 from fewmask.core.params import Params, Section, Seed
 from fewmask.core.progress import say, warn
@@ -80,9 +80,9 @@ def trainings(graph: Nodes, parser: ArgumentParser) -> dict[str, Namespace]:
 
 def section_problems(params: Params, graph: Nodes, trained: Mapping[str, Namespace]) -> list[str]:
     """Every problem of the params file, one line each: unknown keys, and what each stage would refuse."""
-    known = sorted({*sections(graph), "runtime"})
+    known = sorted({*(key.partition(".")[0] for key in declared(graph)), "runtime"})
     problems = [_unknown(params, key, known) for key in params.keys() if key not in known]  # noqa: SIM118
-    return problems + _told(_checks(params, trained))
+    return problems + _told(partial(_require, params, key) for key in declared(graph)) + _told(_checks(params, trained))
 
 
 def _told(checks: Iterable[Check]) -> list[str]:
@@ -94,6 +94,16 @@ def _told(checks: Iterable[Check]) -> list[str]:
         except UserError as error:
             problems += str(error).splitlines()
     return problems
+
+
+def _require(params: Params, key: str) -> None:
+    """Refuse params without a key that DVC reads by its full path."""
+    section, _, last = key.rpartition(".")
+    inside = params.raw(section) if section else {}
+    if last == "size" and isinstance(inside, dict) and last not in inside:
+        remedy = f"Write 'size: null' into {section} where images keep their size, else [height, width]."
+        raise ConfigError(f"{params.path}: key '{key}' is missing; dvc.yaml reads it. {remedy}")
+    params.raw(key)
 
 
 def _unknown(params: Params, key: str, known: list[str]) -> str:

@@ -44,9 +44,9 @@ def nodes(graph: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def sections(graph: dict[str, dict[str, Any]]) -> list[str]:
-    """The sections of params.yaml that its nodes read."""
-    return sorted({key.partition(".")[0] for node in graph.values() for key in node.get("params", [])})
+def declared(graph: dict[str, dict[str, Any]]) -> list[str]:
+    """The dotted keys of params.yaml that its nodes declare: without one of them DVC does not run."""
+    return sorted({key for node in graph.values() for key in node.get("params", [])})
 
 
 def _filled(part: Any, values: dict[str, Any]) -> Any:

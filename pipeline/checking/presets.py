@@ -35,7 +35,7 @@ def read_preset(name: str, folder: Path = PRESETS, needed: Iterable[str] = ()) -
 
     Raises:
         ConfigError: there is none; a file or a table is malformed; a base is unknown or in a circle, or lacks a key;
-            a ``needed`` section is missing.
+            a ``needed`` dotted key is missing.
     """
     known = names_of_presets(folder)
     if name not in known:
@@ -43,11 +43,20 @@ def read_preset(name: str, folder: Path = PRESETS, needed: Iterable[str] = ()) -
         raise ConfigError(f"{folder}: no preset '{name}'{hint} 'python -m stages.preset' without a name lists all.")
     overlay = read_rows(folder).get(name) or read_file(folder, name)
     tree, header = resolve(overlay, folder, [name])
-    if missing := [key for key in needed if key not in tree]:
-        expected = "expected every section that dvc.yaml reads. Add them, or take them over with 'base: streets'"
+    lacking = [key for key in needed if not holds(tree, key)]
+    if missing := dict.fromkeys(
+        key if holds(tree, key.partition(".")[0]) else key.partition(".")[0] for key in lacking
+    ):
+        expected = "expected every key that dvc.yaml reads. Add them, or take them over with 'base: streets'"
         raise ConfigError(f"{overlay.where}: lacks {', '.join(missing)}; {expected}.")
     sections = ["\n".join(lines_of({key: entry})) for key, entry in tree.items()]
     return "\n".join([HEAD.format(name), *header, "\n\n".join(sections), ""])
+
+
+def holds(tree: Tree, key: str) -> bool:
+    """Whether a tree has a dotted key."""
+    first, _, rest = key.partition(".")
+    return first in tree and (not rest or (isinstance(tree[first].value, dict) and holds(tree[first].value, rest)))
 
 
 def names_of_presets(folder: Path) -> list[str]:

@@ -29,6 +29,12 @@ from fewmask.core.errors import ConfigError, did_you_mean, raise_all
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
+PLAIN = {  # what pydantic calls a tuple or a dictionary is written as a list or a mapping
+    "tuple_type": "a list such as [height, width]",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
 
 
 class Section(BaseModel):
@@ -38,7 +44,7 @@ class Section(BaseModel):
 
 
 T = TypeVar("T")
-Seed = NonNegativeInt
+Seed = Annotated[NonNegativeInt, Strict()]
 Size = Annotated[tuple[PositiveInt, PositiveInt], Strict(False)]  # [height, width]; YAML has lists, not tuples
 
 
@@ -62,7 +68,7 @@ class Params:
         for part in key.split("."):
             if not isinstance(node, dict) or part not in node:
                 known = list(node) if isinstance(node, dict) else []
-                raise ConfigError(f"{self.path}: key '{key}' is missing{did_you_mean(part, known)}; add it.")
+                raise ConfigError(f"{self.path}: key '{key}' is missing{did_you_mean(part, known) or '; add it.'}")
             node = node[part]
         try:
             return json.loads(json.dumps(node))
@@ -122,7 +128,8 @@ class Params:
             return f"{where}: missing; add it", ""
         if item["type"] == "value_error":
             return f"{where}: ", item["msg"].removeprefix("Value error, ")
-        return f"{where}: found {_short(item['input'])}; expected: ", item["msg"].removeprefix("Input should be ")
+        expected = PLAIN.get(item["type"]) or item["msg"].removeprefix("Input should be ")
+        return f"{where}: found {_short(item['input'])}; expected: ", expected
 
     def _line(self, dotted: str) -> int:
         node: Any = self._tree

@@ -131,7 +131,7 @@ def test_an_overlay_that_does_not_fit_is_refused(folder: Write, mine: str, match
 @pytest.mark.parametrize("mine", ["seed: 1\n", "base: whole\ndataset: default\nnetwork: default\n"])
 def test_a_preset_without_a_section_that_the_graph_reads_is_refused(folder: Write, mine: str) -> None:
     presets = folder(mine)
-    with pytest.raises(ConfigError, match=r"mine\.yaml: lacks dataset, network; expected every section .* 'base: "):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: lacks dataset, network; expected every key .* 'base: "):
         read_preset("mine", presets, ["dataset", "network", "seed"])
     assert read_preset("few", presets, ["dataset", "network", "seed"]) == read_preset("few", presets)
 

@@ -27,7 +27,7 @@ SMALL = {
         "validation": 3,
         "test": 3,
         "seed": 0,
-        "source": {"kind": "none", "root": "params.yaml"},
+        "source": {"kind": "none", "root": "params.yaml", "size": None},
     },
     "split": {"labelled": 5, "cover": 0},
     "network": {"name": "dsnet", "width": 0.25, "blocks": [1, 1, 1, 1]},
@@ -67,6 +67,7 @@ SMALL = {
         "optimiser": {"name": "adamw", "lr": 0.01},
     },
     "mlmt": {
+        "size": None,
         "steps": 4,
         "batch": 2,
         "unlabelled": 2,
@@ -295,9 +296,16 @@ MISTAKES = [  # each run of `check` is told several
         )
     },
     {"network": ({**SMALL["network"], "weights": "none.pt"}, "'none.pt': no such file")},
+    {"mlmt": ({k: v for k, v in SMALL["mlmt"].items() if k != "size"}, "Write 'size: null' into mlmt")},
+    {"seed": ("0", "seed: found '0'; expected: a valid integer")},
     {"supervised": ({**SMALL["supervised"], "pseudo": 2}, "pseudo 2 is not below batch 2")},
     {"supervised": ({**SMALL["supervised"], "source": 0.5}, "supervised is given no --source in dvc.yaml")},
-    {"dataset": ({**SMALL["dataset"], "source": {"kind": "camvid", "root": "."}}, "only in the source: pavement")},
+    {
+        "dataset": (
+            {**SMALL["dataset"], "source": {"kind": "camvid", "root": ".", "size": None}},
+            "only in the source: pavement",
+        )
+    },
     {
         "mlmt": (
             {**SMALL["mlmt"], "begin_with": "weights", "encoder": {"encoder": "resnet18", "weights": "none.pt"}},
