@@ -28,7 +28,8 @@ from fewmask.core.files import published, sha256
 from fewmask.core.params import Params
 from fewmask.core.runtime import Runtime, read_runtime
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]  # pipeline/ in a clone, fewmask/ where it is installed
+ROOT = PACKAGE.parent
 PACKAGES = ("fewmask", "stages", "__main__")  # whose modules are of this project
 IO_ERROR = 74
 T = TypeVar("T")
@@ -150,9 +151,9 @@ def _code() -> list[str]:
     named = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in PACKAGES]
     loaded = [module for module in named if getattr(module, "__file__", None)]
     files = {Path(str(module.__file__)).resolve() for module in loaded}
-    ours = {file for file in files if file.parent.is_relative_to(ROOT / "pipeline") or file.parent == ROOT / "stages"}
+    ours = {file for file in files if file.parent.is_relative_to(PACKAGE) or file.parent == ROOT / "stages"}
     if "fewmask.nets" in sys.modules:
-        ours |= set((ROOT / "pipeline/nets").rglob("*.py"))
+        ours |= set((PACKAGE / "nets").rglob("*.py"))
     return sorted(str(file.relative_to(ROOT)) for file in ours)
 
 

@@ -4,6 +4,8 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from fewmask.core.params import Params
 from fewmask.core.stage import Signals, Stopped, run_command, stage
 from tests.forks import StageProcess
 
+ROOT = Path(__file__).resolve().parents[2]
 PARAMS = "seed: 0\nsplit: {labelled: 3}\nother: 1\n"
 
 
@@ -110,6 +113,16 @@ def test_changed_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_code", lambda: ["stage.py"])
     with pytest.raises(errors.ConfigError, match="changed while it ran"):
         publish(lambda: copy.write_text("# edited"))
+
+
+def test_an_installed_package_fingerprints_its_own_code(tmp_path: Path) -> None:
+    """Its folder is called fewmask then, and the stages lie inside it."""
+    shutil.copytree(ROOT / "pipeline/core", tmp_path / "site/fewmask/core")
+    code = "import fewmask.core.stage as s; print(*s._code())"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert {"fewmask/core/stage.py", "fewmask/core/params.py"} <= set(found.split())
 
 
 def test_every_network_belongs_to_the_code_of_a_stage_that_loads_one_by_name() -> None:
