@@ -79,7 +79,8 @@ def main() -> None:
         page = report(made)
         with run.publishing(args.out) as aside:
             aside.write_text(page, encoding="utf-8")
-    say(f"{args.out}: {len(made.methods)} methods, {len(page.encode()) / 1e6:.1f} MB")
+    names = ", ".join(method.name for method in made.methods) or "no method"
+    say(f"{args.out}: {names}, {len(page.encode()) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -46,5 +46,5 @@ def open_stores(
         except ArtefactError as error:
             if named:
                 raise
-            warn(f"{path} is left out: {error}")
+            warn(f"left out: {error}")
     return stores
