@@ -111,11 +111,18 @@ def collect(grid: Grid, experiments: dict[str, list[str]]) -> dict[str, Any]:
     return {name: {**rows[name], "experiments": by_seed} for name, by_seed in experiments.items()}
 
 
+def natural(word: str) -> int:
+    """A seed: a whole number from 0 on."""
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {word!r}; expected a whole number from 0 on")
+    return int(word)
+
+
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", choices=list(GRIDS))
     parser.add_argument("--preset", help="write it to params.yaml first; without, params.yaml as it is")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=natural, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", help="rows of the result; a wrong one lists all")
     parser.add_argument("--jobs", type=int, default=1, help="experiments at a time")
     parser.add_argument("--set", nargs="*", default=[], help="params to change, key=value; written into the result")
@@ -134,6 +141,8 @@ def require_sections(settings: Sequence[str]) -> None:
     """Refuse a setting of a section that params.yaml does not have."""
     known = Params(ROOT / "params.yaml").keys()
     for setting in settings:
+        if "=" not in setting and not setting.startswith("~"):
+            raise ConfigError(f"--set {setting}: found no '='; expected key=value. Add the value.")
         section = setting.lstrip("~+").partition("=")[0].partition(".")[0]
         if section not in known:
             raise ConfigError(f"--set {setting}: params.yaml has no '{section}'; expected one of {', '.join(known)}.")

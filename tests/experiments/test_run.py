@@ -59,3 +59,12 @@ def test_a_setting_of_an_unknown_section_is_refused():
     with pytest.raises(ConfigError, match=r"--set supervsied.steps=2: params.yaml has no 'supervsied'; expected"):
         run.require_sections(["supervsied.steps=2"])
     run.require_sections(["supervised.steps=2", "~selene.network"])
+
+
+def test_a_setting_without_a_value_and_a_seed_below_0_are_refused(asked, monkeypatch, capsys):
+    with pytest.raises(ConfigError, match=r"--set supervised.steps: found no '='; expected key=value"):
+        run.require_sections(["supervised.steps"])
+    monkeypatch.setattr("sys.argv", ["run", "s4gan", "--out", "x.json", "--seeds", "-1"])
+    with pytest.raises(SystemExit):
+        run.main()
+    assert "--seeds" in capsys.readouterr().err
