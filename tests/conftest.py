@@ -63,7 +63,7 @@ def labelled() -> Callable[..., list[Labelled]]:
 
     def make(stems: Sequence[str], size: tuple[int, int] = SIZE, classes: int = 3) -> list[Labelled]:
         rng = np.random.default_rng(2)
-        pairs = [rng.integers(0, high, (2, *size)).astype(np.uint8) for high in [256] * len(stems)]
+        pairs = [rng.integers(0, 256, (2, *size)).astype(np.uint8) for _ in stems]
         return [Labelled(stem, pair[0] % classes, pair[1]) for stem, pair in zip(stems, pairs, strict=True)]
 
     return make

@@ -1,6 +1,6 @@
 """Stages as processes of their own, without the seconds that each would spend on importing PyTorch.
 
-They are forked from a process that has imported nothing of this project.
+They are forked from a process that has imported nothing of this project, so each imports what it needs by itself.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""What every learner promises, tried on each: a new method only has to be added to LEARNERS."""
+"""What every learner promises, tried on each: a new method is added to LEARNERS, and its first losses to TRACES."""
 
 import copy
 

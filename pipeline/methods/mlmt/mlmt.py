@@ -2,7 +2,7 @@
 
 Mittal, Tatarchenko, Brox, TPAMI 2021. A multi-label mean teacher learns which classes an image shows. It learns from
 the labelled images, and from unlabelled ones by agreement with its average. At prediction (fusion/fused.py) it
-drops the classes that the network of s4gan.py sees though the image does not show them.
+drops the classes that the network of methods/s4gan sees though the image does not show them.
 
 Choices, where paper and released code differ (docs/methods/s4gan.md has them all):
 - the loss is binary cross-entropy with one score a class (code; the text has a categorical one);

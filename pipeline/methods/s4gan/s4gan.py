@@ -2,7 +2,7 @@
 
 Mittal, Tatarchenko, Brox, TPAMI 2021. The segmentation network S and a discriminator D play against each other. D tells
 true maps from predicted ones. S matches the features that D has of true maps. S also learns from its own predictions
-for the images on which it deceives D. The other branch is mlmt.py; fusion/fused.py joins the two at prediction.
+for the images on which it deceives D. The other branch is methods/mlmt; fusion/fused.py joins the two at prediction.
 
 Choices, where paper and released code differ (docs/methods/s4gan.md has them all):
 - the true pairs are the labelled images of the same step, as in eqs. (1), (2), (5) (code: drawn once more);
