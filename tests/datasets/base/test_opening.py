@@ -56,7 +56,7 @@ def test_a_kind_is_a_folder_with_a_schema() -> None:
         ("{kind: voc, root: x, augmented: 1}", "dataset.augmented: found 1"),
         ("{kind: voc}", "dataset.root: missing"),
         ("{kind: none}", "dataset.kind: found 'none'; expected one of camvid, cityscapes, folder"),
-        ("{kind: streets, source: none}", "dataset.source: found 'none'; expected: a valid dictionary"),
+        ("{kind: streets, source: none}", "dataset.source: found 'none'; expected: a mapping"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(write_params: Callable[[str], Path], text: str, problem: str) -> None:
