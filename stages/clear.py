@@ -38,7 +38,8 @@ def main() -> None:
         with run.publishing(args.out) as aside:
             aside.write_text(metrics_json(identity))
     if removed:
-        names = ", ".join(sorted({path.stem for path in removed if path.suffix in (".json", ".csv")}))
+        scores = [path for path in removed if path.suffix == ".json"]  # of each model one; its tables need no mention
+        names = ", ".join(sorted({path.stem for path in scores or removed}))
         back = "git has those that were committed, and 'dvc repro' with the earlier params makes them again"
         say(f"metrics: removed the scores of other images or another split ({names}); {back}")
 

@@ -31,8 +31,9 @@ class StageProcess:
 
     def __init__(self, words: Sequence[str], folder: Path):
         self.words = words
-        self.streams = [Path(tempfile.mkstemp(prefix=f"{words[0]}-")[1]) for _ in range(2)]
-        self.process = FORKS.Process(target=_become, args=(words, folder, dict(os.environ), self.streams))
+        self.streams = [_empty_file(), _empty_file()]
+        arguments = (words, folder, dict(os.environ), self.streams)
+        self.process = FORKS.Process(target=_become, args=arguments, daemon=True)  # it ends with the tests
         self.process.start()
         self.outcome: Outcome | None = None
 
@@ -57,6 +58,12 @@ class StageProcess:
                 stream.unlink()
             self.outcome = Outcome(self.process.exitcode, out, err)
         return self.outcome
+
+
+def _empty_file() -> Path:
+    number, name = tempfile.mkstemp()
+    os.close(number)
+    return Path(name)
 
 
 def _become(words: Sequence[str], folder: Path, environment: dict[str, str], streams: Sequence[Path]) -> None:

@@ -22,13 +22,16 @@ def test_it_says_what_it_removed_and_writes_whose_scores_remain(image_store, run
     stages = {}
     for name, of in (("supervised", digest), ("s4gan", "another")):
         (tmp_path / f"metrics/{name}.json").write_text("{}")
+        (tmp_path / f"metrics/plots/{name}").mkdir(parents=True)
+        (tmp_path / f"metrics/plots/{name}/per_class.csv").write_text("")
         deps = [{"path": "data/images.h5", "md5": of}]
-        stages[f"evaluate@{name}"] = {"deps": deps, "outs": [{"path": f"metrics/{name}.json"}]}
+        outs = [{"path": f"metrics/{name}.json"}, {"path": f"metrics/plots/{name}/per_class.csv"}]
+        stages[f"evaluate@{name}"] = {"deps": deps, "outs": outs}
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
     told = run_stage("clear")
     assert (told.code, told.err) == (0, "")
     assert told.out.startswith("metrics: removed the scores of other images or another split (s4gan); git has those")
-    assert [path.name for path in (tmp_path / "metrics").iterdir()] == ["supervised.json"]
+    assert [path.name for path in (tmp_path / "metrics").glob("**/*.*")] == ["supervised.json", "per_class.csv"]
     assert len(json.loads((tmp_path / "data/scored.json").read_text())["images"]) == 64
     assert run_stage("clear").out == ""
 
@@ -41,3 +44,14 @@ def test_conflicts_of_git_in_the_lock_are_one_sentence(image_store, run_stage, t
     assert told.code == 2
     assert told.err.startswith("error: dvc.lock: not valid YAML; expected the file that DVC writes.")
     assert not (tmp_path / "scored.json").exists()
+
+
+def test_a_history_alone_is_named(image_store, run_stage, tmp_path: Path):
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    (tmp_path / "split.json").write_text(SPLIT.dump())
+    (tmp_path / "metrics/history").mkdir(parents=True)
+    (tmp_path / "metrics/history/fit.csv").write_text("step\n")
+    stage = {"deps": [{"path": "split.json", "md5": "another"}], "outs": [{"path": "metrics/history/fit.csv"}]}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"fit": stage}}))
+    told = run_stage("clear", "--images", image_store(train=2).name, "--split", "split.json", "--out", "scored.json")
+    assert (told.code, "(fit);" in told.out) == (0, True)
