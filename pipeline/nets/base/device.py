@@ -22,7 +22,7 @@ def start(params: Params | None) -> tuple[Runtime, torch.device]:
     keep_memory()
     torch.set_num_threads(runtime.threads or cores())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # the same as use_deterministic_algorithms(), which also imports PyTorch's compiler: three seconds a stage
+    # use_deterministic_algorithms() does the same and imports PyTorch's compiler, which costs a labelling three seconds
     torch.set_deterministic_debug_mode("error" if runtime.deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return runtime, choose_device(runtime.device)
