@@ -1,9 +1,9 @@
 """Score a published model on the evaluated images of the split.
 
 Reads a model, data/images.h5, data/split.json and params `seed` and `evaluate`. Writes metrics/NAME.json and, in a
-folder beside it, per_class.csv, confusion.csv and details/. details/ has a few predictions as one palette PNG. Of a
-routing network it also has the gates that images open, of a fused one the classes that it drops. Costs: one forward
-pass an image.
+folder beside it, per_class.csv, confusion.csv and details/. details/ has the confusion of each image and a few
+predictions as one palette PNG. Of a routing network it also has the gates that images open, of a fused one the classes
+that it drops. Costs: one forward pass an image.
 """
 
 import argparse
@@ -82,7 +82,9 @@ def main() -> None:
         ways = gates.gates_of_all(opened)
         counts = {"labelled_images": len(split.labelled), "seed": run.section("seed", Seed)}
         metrics = {**scores.metrics(), **cost(predictor, config.resolution, ways), **counts}
-        tables = {"per_class": scores.per_class(images.class_names), "confusion": scores.pairs(images.class_names)}
+        classes = images.class_names
+        tables = {"per_class": scores.per_class(classes), "confusion": scores.pairs(classes)}
+        tables["details/images"] = scores.per_image(names, classes)
         if decisions:
             tables["details/fusion"] = dropped.rows(net, decisions, images, names)
         if ways is not None:

@@ -16,7 +16,7 @@ Choices, where the authors' code differs from their text or we differ from it:
 """
 
 import math
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, Strict, model_validator
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from fewmask.consistency.classmix import Views, classmix
 from fewmask.consistency.colour import SAME, blur, changed, jitter
+from fewmask.consistency.cutmix import cutmix
 from fewmask.core.errors import ConfigError
 from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
@@ -42,8 +43,8 @@ Sigmas = Annotated[tuple[Sigma, Sigma], Strict(False)]
 class Augment(Section):
     """A set of views, such as a column of Table 1; the defaults hold for both columns.
 
-    ``flip``, ``resize``, ``jitter``, ``blur`` and ``mix`` (ClassMix) are probabilities. A scale and a blur's sigma
-    (pixels) are drawn evenly from their range.
+    ``flip``, ``resize``, ``jitter``, ``grey``, ``blur`` and ``mix`` are probabilities. A scale and a blur's sigma
+    (pixels) are drawn evenly from their range. ``mixing`` says how images are mixed.
 
     Brightness, contrast and saturation are multiplied by up to 1 -+ their intensity. Hue is turned by up to -+ ``hue``
     turns. ``background`` says whether ClassMix may move class 0 where the image shows other classes.
@@ -57,9 +58,11 @@ class Augment(Section):
     contrast: Intensity
     saturation: Intensity
     hue: Turn
+    grey: Probability = 0.0
     blur: Probability
     sigma: Sigmas = (0.1, 1.5)
     mix: Probability
+    mixing: Literal["classmix", "cutmix"] = "classmix"
     background: bool = True
 
     @model_validator(mode="after")
@@ -109,7 +112,7 @@ def augment(config: Augment, x: Tensor, labels: Tensor, confidence: Tensor, norm
     """
     count = len(x)
     layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    views = classmix(x.contiguous(), labels, confidence, config.mix, config.background)  # planes are up to 8 x faster
+    views = _mixed(config, x.contiguous(), labels, confidence)  # planes are up to 8 x faster
     views = zoom(views, _draw(count, config.resize, config.scales, otherwise=1.0), torch.rand(count, 2))
     views = mirror(views, torch.rand(count) < config.flip)
     factors = _draw_factors(config, count)
@@ -117,6 +120,12 @@ def augment(config: Augment, x: Tensor, labels: Tensor, confidence: Tensor, norm
     with torch.autocast(x.device.type, enabled=False):
         blurred = blur(jitter(views.x, factors, normalise), sigmas, _reach(config, x))
     return views._replace(x=blurred.contiguous(memory_format=layout))
+
+
+def _mixed(config: Augment, x: Tensor, labels: Tensor, confidence: Tensor) -> Views:
+    if config.mixing == "cutmix":
+        return cutmix(x, labels, confidence, config.mix)
+    return classmix(x, labels, confidence, config.mix, config.background)
 
 
 def _reach(config: Augment, x: Tensor) -> int:
@@ -140,7 +149,10 @@ def _draw_factors(config: Augment, count: int) -> Tensor:
     """(count, 4) for ``jitter``."""
     coins, share = torch.rand(count, 1), torch.rand(count, 4)
     reach = torch.tensor([config.brightness, config.contrast, config.saturation, config.hue])
-    return torch.where(coins < config.jitter, SAME + reach * (2 * share - 1), SAME)
+    factors = torch.where(coins < config.jitter, SAME + reach * (2 * share - 1), SAME)
+    if config.grey:
+        factors[torch.rand(count) < config.grey, 2] = 0  # no saturation
+    return factors
 
 
 def zoom(views: Views, scales: Tensor, places: Tensor) -> Views:

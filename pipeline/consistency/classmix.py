@@ -44,11 +44,15 @@ def classmix(x: Tensor, labels: Tensor, confidence: Tensor, probability: float, 
         return Views(x, labels, confidence)
     donors = labels.roll(-1, 0)
     chosen = drawn_classes(donors, order, background) & applied.to(x.device, non_blocking=True)[:, None]
-    pasted = chosen.gather(1, donors.flatten(1)).view_as(labels)
+    return pasted(x, labels, confidence, chosen.gather(1, donors.flatten(1)).view_as(labels))
+
+
+def pasted(x: Tensor, labels: Tensor, confidence: Tensor, where: Tensor) -> Views:
+    """A batch, shaped as in ``Views``, with the pixels ``where`` (B, H, W) bool of image i taken from image i + 1."""
     return Views(
-        torch.where(pasted[:, None], x.roll(-1, 0), x),
-        torch.where(pasted, donors, labels),
-        torch.where(pasted, confidence.roll(-1, 0), confidence),
+        torch.where(where[:, None], x.roll(-1, 0), x),
+        torch.where(where, labels.roll(-1, 0), labels),
+        torch.where(where, confidence.roll(-1, 0), confidence),
     )
 
 

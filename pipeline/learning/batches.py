@@ -112,25 +112,29 @@ class Batches(LabelledData):
         """The batch of one step, the ``turn``-th for these labelled streams."""
         drawn = [self._draw(stream, turn, step) for stream in streams]
         x, maps = drawn[0] if len(drawn) == 1 else (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        x_u, maps_u = self._draw(self.unlabelled, step, step)
-        z_l = self._tags(streams, turn)
+        x_u, maps_u = self._draw(self.unlabelled, step, step, shown=True)
+        z_l, shown_u = self._tags(streams, turn), maps_u[:, -1] != IGNORE
         if self.streams[0][0].pseudo is None:
-            return Batch(x, maps[:, 0], x_u, source=source, z_l=z_l)
+            return Batch(x, maps[:, 0], x_u, source=source, z_l=z_l, shown_u=shown_u)
         p_l = torch.full_like(maps[:, 0], IGNORE) if source else maps[:, 1]
-        return Batch(x, maps[:, 0], x_u, p_l, maps_u[:, 0], source, z_l)
+        return Batch(x, maps[:, 0], x_u, p_l, maps_u[:, 0], source, z_l, shown_u)
 
     def _tags(self, streams: Sequence[Stream], turn: int) -> Tensor | None:
         """Which classes the turn's images show, (B, C) float32; None where the pools have no tags."""
         rows = [pool.tags[pool.indices(turn * count, count)] for pool, count in streams if pool.tags is not None]
         return torch.cat(rows).to(self.device) if rows else None
 
-    def _draw(self, stream: Stream, turn: int, step: int) -> tuple[Tensor, Tensor]:
-        """Views (B, 3, h, w) of the turn's images and of their masks, beside them any pseudo-labels (B, 1|2, h, w)."""
+    def _draw(self, stream: Stream, turn: int, step: int, *, shown: bool = False) -> tuple[Tensor, Tensor]:
+        """Views (B, 3, h, w) of the turn's images and of their masks (B, K, h, w).
+
+        Beside the masks stand any pseudo-labels, and last, if ``shown``, what is 0 in an image and 255 in the padding.
+        """
         pool, count = stream
         numbers = pool.indices(turn * count, count) if count else []
         chosen = torch.tensor(numbers, dtype=torch.long)
         kinds = [pool.masks] if pool.pseudo is None else [pool.masks, pool.pseudo]
         images, maps = pool.images.index_select(0, chosen), [kind.index_select(0, chosen) for kind in kinds]
+        maps += [torch.zeros_like(maps[0])] * shown
         size = (images.shape[1], images.shape[2])
         rng = generator(pool.seed, pool.name, "views", step)
         views = [draw_view(self.views, size, rng, pool.extents[number]) for number in numbers]

@@ -23,6 +23,7 @@ class Batch:
     Where the stage is given a store of pseudo-labels, p_l (B, H, W) and p_u (U, H, W) are those of the same views.
     ``source``: x_l and y_l are the source domain's, for which there are no pseudo-labels (p_l is void). Where the stage
     asks for tags, z_l (B, C) float32 is 1 for each class that the labelled image shows, in the view or not, else 0.
+    shown_u (U, H, W) bool is true where x_u shows its image, and false in the padding of its view.
     """
 
     x_l: Tensor
@@ -32,6 +33,7 @@ class Batch:
     p_u: Tensor | None = None
     source: bool = False
     z_l: Tensor | None = None
+    shown_u: Tensor | None = None
 
 
 @dataclass(frozen=True)

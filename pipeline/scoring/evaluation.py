@@ -1,5 +1,6 @@
 """Score a model on labelled images: the numbers of metrics/<method>.json and the tables beside it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +41,7 @@ class Scores:
     matrix: Tensor
     rims: Tensor
     bins: Tensor
-    images: int = 0
+    each: list[Tensor] = field(default_factory=list)  # the matrix of every image, in their order
     labels: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -52,11 +53,12 @@ class Scores:
         """Add images: truth and prediction (B, H, W) uint8, confidence (B, H, W) float32."""
         classes = len(self.matrix)
         valid = truth < classes
-        self.matrix += confusion(truth, predicted, classes).cpu()
+        each = [confusion(*pair, classes).cpu() for pair in zip(truth, predicted, strict=True)]
+        self.each += each
+        self.matrix += sum(each)
         width = rim_width((truth.shape[1], truth.shape[2]), self.config.boundary)
         self.rims += rim_counts(truth, predicted, classes, width).cpu()
         self.bins += bin_sums(confidence[valid], (predicted == truth)[valid], self.config.bins).cpu()
-        self.images += len(truth)
 
     def metrics(self) -> dict[str, Any]:
         """Measures in 0..1; None where undefined. Means are over the classes that occur in the truth."""
@@ -70,7 +72,7 @@ class Scores:
             "pixel_accuracy": float(np.trace(matrix) / total) if total else None,
             "boundary_iou": mean_over_present(boundary, matrix),
             "ece": expected_error(self.bins),
-            "images": self.images,
+            "images": len(self.each),
         }
 
     def per_class(self, names: list[str]) -> list[dict[str, Any]]:
@@ -86,6 +88,15 @@ class Scores:
         cells = np.ndindex(*matrix.shape)
         return [
             {"actual": names[i], "predicted": names[j], "pixels": matrix[i, j], "rate": rates[i, j]} for i, j in cells
+        ]
+
+    def per_image(self, images: Sequence[str], names: list[str]) -> list[dict[str, Any]]:
+        """Rows image, actual, predicted, pixels: what each image adds to ``pairs``, without zeros."""
+        found = [(image, matrix.nonzero().tolist(), matrix) for image, matrix in zip(images, self.each, strict=True)]
+        return [
+            {"image": image, "actual": names[i], "predicted": names[j], "pixels": int(matrix[i, j])}
+            for image, cells, matrix in found
+            for i, j in cells
         ]
 
 
