@@ -35,9 +35,12 @@ class BeginningConfig(FitConfig):
 
 
 class UnlabelledConfig(FitConfig):
-    """Of methods that see unlabelled images."""
+    """Of methods that see unlabelled images.
 
-    unlabelled: PositiveInt  # a step; no default: without them this is another method
+    ``unlabelled: 0`` is the control of every method: the same training, on labelled images alone.
+    """
+
+    unlabelled: NonNegativeInt  # a step; no default, as it decides what is learned
     unlabelled_pool: Literal["unlabelled", "all"] = "unlabelled"  # who they are: U, or L and U together
 
 

@@ -70,7 +70,7 @@ def _along(side: int, canvas: int, room: float, shift: int, scale: float) -> tup
 
 def apply_views(images: Tensor, masks: Tensor, views: list[View], normalise: Normalise) -> tuple[Tensor, Tensor]:
     """Images (B, H, W, 3) uint8 and masks (B, K, H, W) uint8 -> x (B, 3, h, w) normalised and y (B, K, h, w) int64."""
-    canvas = views[0].canvas if views else tuple(images.shape[1:3])
+    canvas = views[0].canvas if views else images.shape[1:3]
     x = normalise.colour.expand(len(images), *canvas, 3).clone()
     y = torch.full((*masks.shape[:2], *canvas), IGNORE, dtype=torch.uint8, device=masks.device)
     for index, view in enumerate(views):

@@ -47,7 +47,7 @@ class StrongViews(Augment):
 
 
 class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningConfig):
-    """``lambda_u`` weighs what unlabelled images teach; 0 is the control, which sees none.
+    """``lambda_u`` weighs what unlabelled images teach.
 
     - ``threshold``: the teacher's probability from which a pixel is a target; 0 takes all.
     - ``strong_views`` of each unlabelled image. UniMatch has two.
@@ -84,10 +84,9 @@ class Consistency(Learner):
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         config, done = self.config, round(t * self.config.steps)
-        learning = config.lambda_u > 0
-        p = self.teacher(torch.cat([batch.x_l, batch.x_u]) if learning else batch.x_l)  # its statistics need x_l always
+        p = self.teacher(torch.cat([batch.x_l, batch.x_u]))  # its statistics are of labelled images, too
         terms = {"sup": cross_entropy(self.student(batch.x_l), batch.y_l, self.weights)}
-        if learning:
+        if len(batch.x_u):
             confidence, labels = p[len(batch.x_l) :].float().softmax(1).max(1)
             if batch.shown_u is not None:
                 labels = labels.masked_fill(~batch.shown_u, IGNORE)

@@ -78,19 +78,6 @@ def test_labelled_and_strong_views_pass_apart_and_the_teacher_sees_weak_ones():
     assert torch.equal(weak, torch.cat([given.x_l, given.x_u]))
 
 
-def test_the_control_sees_no_unlabelled_image():
-    """With lambda_u = 0 all is the same whatever x_u is: weights, statistics and the published network."""
-    states = []
-    for seed in (1, 2):
-        method, given = learner(lambda_u=0.0), batch()
-        other = Batch(given.x_l, given.y_l, torch.randn(3, 3, *SIZE, generator=torch.Generator().manual_seed(seed)))
-        steps = method.step(other, 0.5)
-        next(steps).loss.backward()
-        next(steps, None)
-        states.append(method.state_dict())
-    assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
-
-
 def test_class_weights_are_for_true_labels_alone():
     given = batch()
     plain, weighted = learner(strong=SAME, threshold=0.0), learner(strong=SAME, threshold=0.0)
