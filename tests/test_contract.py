@@ -28,8 +28,13 @@ class Peers(Selene):
     """Co-teaching, of networks with gates and a budget."""
 
 
-LEARNERS = [Supervised, AuxiliaryNetwork, ThreeStage, Contrastive, S4GAN, MLMT, Selene, Peers, Consistency]
+class Averaged(Supervised):
+    """It publishes its average."""
+
+
+LEARNERS = [Supervised, Averaged, AuxiliaryNetwork, ThreeStage, Contrastive, S4GAN, MLMT, Selene, Peers, Consistency]
 OWN = {  # all terms are on
+    Averaged: {"decay": 0.9},
     Contrastive: {"warm_up": 2, "contrast": {"channels": 8, "memory": 6, "confidence": 0.3}},
     S4GAN: {"gamma": 0.5, "discriminator": {"width": 0.1, "optimiser": {"name": "adam", "lr": 0.001}}},
     MLMT: {"ramp": [0, 0], "strong": {"sigma": [0.1, 1]}},
