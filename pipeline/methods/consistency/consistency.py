@@ -25,7 +25,7 @@ from fewmask.consistency.ema import Ema
 from fewmask.core.masks import IGNORE
 from fewmask.learning.class_weights import ClassWeightsConfig, fill_class_weights
 from fewmask.learning.colours import Intensity, Probability, Sigmas, Turn
-from fewmask.learning.config import BeginningConfig, TwoDomainsConfig, UnlabelledConfig
+from fewmask.learning.config import BeginningConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
 from fewmask.learning.losses import cross_entropy, mean_of_valid
 from fewmask.learning.schedules import linear_ramp
@@ -47,7 +47,7 @@ class StrongViews(Augment):
     mix: Probability = 0.5
 
 
-class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningConfig):
+class Config(UnlabelledConfig, ClassWeightsConfig, BeginningConfig):
     """``lambda_u`` weighs what unlabelled images teach.
 
     - ``threshold``: the teacher's probability from which a pixel is a target; 0 takes all.
