@@ -96,7 +96,16 @@ def test_every_stage_runs_once_and_the_network_learns(streets):
 def test_metrics_have_the_same_keys_for_every_method(streets):
     folder, _ = streets
     keys = "boundary_iou ece gmacs gmacs_max gmacs_mean gmacs_min images labelled_images mean_accuracy miou parameters"
-    for name in ("supervised", "consistency", "three_stage", "auxiliary", "contrastive", "s4gan", "s4gan_mlmt", "selene"):
+    for name in (
+        "supervised",
+        "consistency",
+        "three_stage",
+        "auxiliary",
+        "contrastive",
+        "s4gan",
+        "s4gan_mlmt",
+        "selene",
+    ):
         assert sorted(metrics(folder, name)) == [*keys.split(), "pixel_accuracy", "seed"]
 
 

@@ -52,7 +52,9 @@ def test_tables():
 
 
 def test_every_image_has_its_own_pairs_without_zeros():
-    found = scores(([0, 0, 1, 255], [0, 1, 1, 2]), ([2, 2, 2, 255], [2, 2, 2, 0])).per_image(["x", "y"], ["a", "b", "c"])
+    found = scores(([0, 0, 1, 255], [0, 1, 1, 2]), ([2, 2, 2, 255], [2, 2, 2, 0])).per_image(
+        ["x", "y"], ["a", "b", "c"]
+    )
     assert [tuple(row.values()) for row in found] == [
         ("x", "a", "a", 1), ("x", "a", "b", 1), ("x", "b", "b", 1), ("y", "c", "c", 3),
     ]  # fmt: skip

@@ -135,3 +135,17 @@ def test_its_control_is_the_averaged_supervised_training(tmp_path):
         published.append(method.result()[1].state_dict())
     for name, value in published[0].items():
         torch.testing.assert_close(value, published[1][name], msg=name)
+
+
+def test_the_dropped_view_is_the_weak_one_without_channels():
+    """A term of its own: the same targets, the same sum, features of which half of the channels are 0."""
+    method, given = learner(strong=SAME, threshold=0.0, dropout=0.5), batch(padding=10)
+    seen = []
+    method.student.head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    terms = update(method, given).terms
+    assert torch.equal(terms["kept"], torch.tensor(1.0))
+    assert terms["drop"] > 0
+    dropped = [(features == 0).all((2, 3)).float().mean() for features in seen[2]]
+    whole = [(features == 0).all((2, 3)).float().mean() for features in seen[1]]
+    assert all(0.3 < share - before < 0.7 for share, before in zip(dropped, whole, strict=True))
+    assert "drop" not in update(learner(strong=SAME), given).terms
