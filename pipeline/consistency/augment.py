@@ -41,8 +41,8 @@ Scales = Annotated[tuple[Scale, Scale], Strict(False)]  # [low, high]; YAML has 
 class Augment(Colours):
     """A set of views, such as a column of Table 1; the defaults hold for both columns.
 
-    ``flip``, ``resize`` and ``mix`` are probabilities. A scale is drawn evenly from its range. ``mixing`` says how images
-    are mixed. ``background`` says whether ClassMix may move class 0 where the image shows other classes.
+    ``flip``, ``resize`` and ``mix`` are probabilities. A scale is drawn evenly from its range. ``mixing`` says how
+    images are mixed. ``background`` says whether ClassMix may move class 0 where the image shows other classes.
     """
 
     flip: Probability = 0.5

@@ -1,8 +1,8 @@
 """CutMix: a rectangle of one image, pasted onto another at its place, with its labels and confidences.
 
 "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (Yun et al., ICCV 2019). Sizes
-are those that UniMatch (Yang et al., CVPR 2023) draws: 2 to 40 % of the image, sides from 0.3 to 1 / 0.3 as long as each
-other. Image i + 1 of a batch gives to image i, and the first to the last.
+are those that UniMatch (Yang et al., CVPR 2023) draws: 2 to 40 % of the image, sides from 0.3 to 1 / 0.3 as long as
+each other. Image i + 1 of a batch gives to image i, and the first to the last.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Other colours for a batch on its device: jitter as one affine map of colour, and blur.
 
-Weak views may have them (learning/views.py), strong views do (consistency/augment.py). Choices, where torchvision and the
-papers' codes differ:
+Weak views may have them (learning/views.py), strong views do (consistency/augment.py). Choices, where torchvision and
+the papers' codes differ:
 - The blur's sigma is drawn, equal in both axes.
 - Jitter clips to 0..1 once, at its end. Its four operations then commute: brightness and contrast scale all channels,
   saturation and hue keep a pixel's grey. So no order is drawn, and they are one affine map of colour.
@@ -44,8 +44,8 @@ def require_rising(name: str, pair: tuple[float, float]) -> None:
 class Colours(Section):
     """``jitter``, ``grey`` and ``blur`` are probabilities. A blur's sigma (pixels) is drawn evenly from its range.
 
-    Brightness, contrast and saturation are multiplied by up to 1 -+ their intensity. Hue is turned by up to -+ ``hue``
-    turns.
+    Brightness, contrast and saturation are multiplied by up to 1 -+ their intensity. Hue is turned by up to
+    -+ ``hue`` turns.
     """
 
     jitter: Probability

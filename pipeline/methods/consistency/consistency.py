@@ -119,8 +119,9 @@ class Consistency(Learner):
 
     def _strong(self, weak: Views) -> Views:
         """``strong_views`` of each image, with the targets of its weak view moved along."""
-        copies = (part.repeat(self.config.strong_views, *(1,) * (part.dim() - 1)) for part in weak)
-        return augment(self.config.strong, *copies, self.task.normalise)
+        times = self.config.strong_views
+        x, labels, sure = (part.repeat(times, *(1,) * (part.dim() - 1)) for part in weak)
+        return augment(self.config.strong, x, labels, sure, self.task.normalise)
 
     def _dropped(self, x: Tensor) -> Tensor:
         """Logits (U, C, H, W) of x (U, 3, H, W) with channels of its features dropped (UniMatch, section 3.2)."""
