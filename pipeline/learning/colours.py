@@ -97,8 +97,8 @@ def _reach(config: Colours, x: Tensor) -> int:
     reach, side = math.ceil(3 * config.sigma[1]), min(x.shape[2:])
     if config.blur and reach >= side:
         raise ConfigError(
-            f"sigma: found {list(config.sigma)}, a blur that reaches {reach} pixels beyond its own; expected fewer than "
-            f"the {side} of a view's shorter side. Lower it, or raise views.crop or dataset.size."
+            f"sigma: found {list(config.sigma)}, a blur that reaches {reach} pixels beyond its own; expected fewer "
+            f"than the {side} of a view's shorter side. Lower it, or raise views.crop or dataset.size."
         )
     return reach
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fewmask.drawing.markup import Html, bar, join, known, number, percent, points, swatch, tag, trend
+from fewmask.drawing.markup import DASH, Html, bar, join, known, number, percent, points, swatch, tag, trend
 from fewmask.reporting.charts import heat_map
 from fewmask.reporting.results import Method, Study
+from fewmask.scoring.bootstrap import interval
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ ARROWS = {1: "\u00a0\u2191", -1: "\u00a0\u2193", 0: ""}
 def comparison(study: Study) -> Html:
     """A row for each method, and what the columns mean."""
     base = study.baseline
-    difference = tag("th", "vs ", base.name, ", points", scope="col")
+    title = "how many points of mIoU above it; in brackets the 95 % that resampling the evaluated images gives"
+    gain = tag("th", "vs ", base.name, ", points", scope="col", title=title)
     heads = [tag("th", m.name, tag("span", ARROWS[m.sense], class_="muted"), scope="col") for m in MEASURES]
-    head = tag("tr", tag("th", "method", scope="col"), heads[0], difference, *heads[1:])
+    head = tag("tr", tag("th", "method", scope="col"), heads[0], gain, *heads[1:])
     best = {measure.key: _best(measure, study.methods) for measure in MEASURES}
     rows = (_row(method, base, best, place) for place, method in enumerate(study.methods))
     meanings = (join([tag("dt", m.name.split(",")[0]), tag("dd", m.meaning)]) for m in MEASURES)
@@ -55,9 +57,19 @@ def _best(measure: Measure, methods: Sequence[Method]) -> float | None:
 
 def _row(method: Method, base: Method, best: dict[str, float | None], place: int) -> Html:
     cells = [_value(measure, method, best[measure.key]) for measure in MEASURES]
-    shown = points(method.metrics.get("miou"), base.metrics.get("miou")) if method is not base else ""
+    shown = difference(method, base) if method is not base else ""
     name = tag("th", method_key(method.name, place), scope="row")
     return tag("tr", name, cells[0], tag("td", shown, class_=trend(shown or " ")), *cells[1:])
+
+
+def difference(method: Method, base: Method) -> str:
+    """In points, with the interval that resampling the evaluated images gives it."""
+    shown = points(method.metrics.get("miou"), base.metrics.get("miou"))
+    if shown == DASH:
+        return shown
+    found = interval([(method.by_image, base.by_image)])
+    low, high = (points(found[key], 0.0) for key in ("low", "high"))
+    return f"{shown} ({low} to {high})"
 
 
 def _value(measure: Measure, method: Method, best: float | None) -> Html:
@@ -125,5 +137,6 @@ def summary(study: Study) -> str:
     best = max(scored, key=lambda method: method.metrics["miou"])
     reached, before = best.metrics["miou"], base.metrics["miou"]
     which = "Best of the others: " if len(study.compared) > 1 else ""
-    difference = f"{points(reached, before)} points"
-    return f"{which}{best.name} reaches {percent(reached)} % mIoU, {base.name} {percent(before)} %: {difference}."
+    return f"{which}{best.name} reaches {percent(reached)} % mIoU, {base.name} {percent(before)} %: " + (
+        f"{difference(best, base)} points."
+    )

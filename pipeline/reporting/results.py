@@ -15,6 +15,7 @@ from PIL import Image
 from fewmask.core.errors import ArtefactError
 from fewmask.core.progress import warn
 from fewmask.drawing.palette import examples
+from fewmask.scoring.bootstrap import ByImage
 from fewmask.stores.images import Images
 from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split
@@ -27,13 +28,15 @@ Table = dict[str, list[str]]
 @dataclass(frozen=True)
 class Method:
     """One evaluated method: ``metrics`` may hold None, ``iou`` (C,) NaN; ``pixels`` (C,) of the truth;
-    ``matrix`` (C, C), row = truth; ``shown``: its predictions (H, W) uint8 by image."""
+    ``matrix`` (C, C), row = truth, of all images, and ``by_image`` of each; ``shown``: its predictions (H, W) uint8 by
+    image."""
 
     name: str
     metrics: dict[str, Any]
     iou: np.ndarray
     pixels: np.ndarray
     matrix: np.ndarray
+    by_image: ByImage
     shown: dict[str, np.ndarray]
 
 
@@ -108,7 +111,7 @@ def evaluated(folder: Path) -> list[str]:
 
 def method_files(folder: Path, name: str) -> list[Path]:
     """Where evaluation left the metrics, classes, confusions and examples of a method."""
-    tables = ("per_class.csv", "confusion.csv", "details/examples.png")
+    tables = ("per_class.csv", "confusion.csv", "details/images.csv", "details/examples.png")
     return [folder / f"{name}.json", *(folder / "plots" / name / table for table in tables)]
 
 
@@ -138,7 +141,7 @@ def read_methods(folder: Path, names: Sequence[str], images: Images, split: Spli
 
 def read_method(folder: Path, name: str, images: Images, split: Split) -> Method:
     """Raises ArtefactError where a file is damaged, or was made from other classes or another split."""
-    metrics, classes, confusion, strip = method_files(folder, name)
+    metrics, classes, confusion, each, strip = method_files(folder, name)
     size = len(images.class_names)
     with _understood(metrics):
         summary = json.loads(metrics.read_text())
@@ -151,9 +154,13 @@ def read_method(folder: Path, name: str, images: Images, split: Split) -> Method
         iou, pixels = _floats(rows["iou"]), _floats(rows["pixels"])
     with _understood(confusion):
         matrix = _floats(_table(confusion)["pixels"]).reshape(size, size)
+    with _understood(each):
+        by_image = ByImage.read(each.read_text(encoding="utf-8"))
+        if not set(by_image.images) <= set(split.test):  # an image that is void all over has no row
+            raise _DiffersError("scored on other images")
     with _understood(strip):
         shown = _shown(strip, images, split)
-    return Method(name, summary, iou, pixels, matrix, shown)
+    return Method(name, summary, iou, pixels, matrix, by_image, shown)
 
 
 def _shown(path: Path, images: Images, split: Split) -> dict[str, np.ndarray]:

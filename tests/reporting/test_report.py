@@ -40,6 +40,15 @@ def scene(name: str) -> tuple[np.ndarray, np.ndarray]:
     return random.integers(0, 256, (*SIZE, 3)).astype(np.uint8), mask
 
 
+def alike(image: str) -> list[dict[str, object]]:
+    """Rows of details/images.csv: all that an image shows is taken for class 0."""
+    counts = np.bincount(scene(image)[1].ravel(), minlength=3)[:3]
+    return [
+        {"image": image, "actual": name, "predicted": CLASSES[0], "pixels": pixels}
+        for name, pixels in zip(CLASSES, counts, strict=True)
+    ]
+
+
 def write_method(folder: Path, name: str, **changes: object) -> None:
     """What an evaluation leaves: a prediction of class 0 everywhere."""
     truth = np.stack([scene(image)[1] for image in TEST])
@@ -57,6 +66,7 @@ def write_method(folder: Path, name: str, **changes: object) -> None:
     (plots / "confusion.csv").write_text(rows_csv(pairs))
     shown = np.zeros((len(examples(TEST)) * SIZE[0], SIZE[1]), np.uint8)
     (plots / "details").mkdir()
+    (plots / "details/images.csv").write_text(rows_csv([row for image in TEST for row in alike(image)]))
     with Images(folder.parent / "data/images.h5") as images:
         origin = {"images": images.identity, "split": SPLIT.digest}
     save_strip(plots / "details/examples.png", palette_image(shown, COLOURS), origin)
@@ -128,9 +138,38 @@ def page(project: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     return run
 
 
+def test_the_difference_has_the_interval_of_its_images(page: Page, project: Path) -> None:
+    """Here the other method has every pixel of four of eight images right."""
+    table = project / "metrics/plots/auxiliary/details/images.csv"
+    right = [row | {"predicted": row["actual"]} if image in TEST[:4] else row for image in TEST for row in alike(image)]
+    table.write_text(rows_csv(right))
+    low, high = re.search(r"\+12\.5 \(\+(\S+) to \+(\S+)\) points", page("supervised", "auxiliary")).groups()
+    assert 10 < float(low) < 30
+    assert 45 < float(high) < 85
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "image,actual,predicted,pixels\nx,tree,tree,1\n",
+        "image\nx\n",
+        "image,actual,predicted,pixels\ne0,tree,tree,many\n",
+    ],
+)
+def test_scores_of_other_images_by_image_are_refused(page: Page, project: Path, table: str) -> None:
+    (project / "metrics/plots/auxiliary/details/images.csv").write_text(table)
+    with pytest.raises(ArtefactError, match=r"images\.csv"):
+        page("supervised", "auxiliary")
+
+
 def test_shows_the_measures_the_difference_and_the_conditions(page: Page) -> None:
     text = page("supervised", "auxiliary")
-    for shown in ("auxiliary reaches 62.5 % mIoU, supervised 50.0 %: +12.5 points.", ">1.234<", ">6.2<", "0.500"):
+    for shown in (
+        "auxiliary reaches 62.5 % mIoU, supervised 50.0 %: +12.5 (0.0 to 0.0) points.",
+        ">1.234<",
+        ">6.2<",
+        "0.500",
+    ):
         assert shown in text
     assert "Measured on 8 evaluated images with one seed (7)" in text
     assert "threshold 0.9" in text
@@ -223,7 +262,7 @@ def test_any_number_of_methods_and_another_baseline(page: Page, project: Path) -
     for number, name in enumerate(names):
         write_method(project / "metrics", name, miou=number / 10)
     text = page(*names, "supervised")
-    assert "Best of the others: method8 reaches 80.0 % mIoU, supervised 50.0 %: +30.0 points." in text
+    assert "Best of the others: method8 reaches 80.0 % mIoU, supervised 50.0 %: +30.0 (0.0 to 0.0) points." in text
     assert text.count('role="img"') == 10 + 3
     assert "vs method0" in page(*names)
 
