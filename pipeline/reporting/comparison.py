@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fewmask.drawing.markup import DASH, Html, bar, join, known, number, percent, points, swatch, tag, trend
+from fewmask.reporting.bootstrap import interval
 from fewmask.reporting.charts import heat_map
 from fewmask.reporting.results import Method, Study
-from fewmask.scoring.bootstrap import interval
 
 
 @dataclass(frozen=True)

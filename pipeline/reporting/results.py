@@ -15,7 +15,7 @@ from PIL import Image
 from fewmask.core.errors import ArtefactError
 from fewmask.core.progress import warn
 from fewmask.drawing.palette import examples
-from fewmask.scoring.bootstrap import ByImage
+from fewmask.reporting.bootstrap import ByImage
 from fewmask.stores.images import Images
 from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split

@@ -30,7 +30,7 @@ from fewmask.learning.config import BeginningConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
 from fewmask.learning.losses import cross_entropy, mean_of_valid, valid_weight
 from fewmask.learning.schedules import linear_ramp
-from fewmask.methods.consistency.thresholds import Thresholds
+from fewmask.methods.consistency.class_thresholds import Thresholds
 from fewmask.nets.base.segnet import Levels, SegNet, maps_of
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fewmask.core.errors import DataError
-from fewmask.scoring.bootstrap import ByImage, interval
+from fewmask.reporting.bootstrap import ByImage, interval
 
 
 def image(right: int, wrong: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fewmask.methods.consistency.thresholds import DECAY, Thresholds
+from fewmask.methods.consistency.class_thresholds import DECAY, Thresholds
 
 LABELS = torch.tensor([[[0, 0, 0, 0, 1, 1, 1, 1]]])
 CONFIDENCE = torch.tensor([[[0.99, 0.97, 0.96, 0.2, 0.8, 0.7, 0.6, 0.3]]])
