@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from fewmask.core.errors import ConfigError
 from fewmask.learning.learner import Batch, PixelCounts, Task, most_likely
+from fewmask.learning.recipe import fresh_copy
 from fewmask.methods.three_stage.strong import draw_strong
 from fewmask.methods.three_stage.three_stage import Config, ThreeStage
 from fewmask.nets.base.normalise import Normalise
@@ -66,6 +67,17 @@ def test_eqs_1_to_4_without_strong_views(weights):
     pl = mean_ce(branch, torch.cat([given.p_l, given.p_u]))
     torch.testing.assert_close(found.terms, {"seg": seg.detach(), "con": con.detach(), "pl": pl.detach()})
     torch.testing.assert_close(found.loss, seg + 0.25 * con + 0.75 * pl)
+
+
+def test_student_and_teacher_begin_as_the_network_that_the_task_gives():
+    """``begin_with: supervised`` hands out copies of a trained network; the branch alone is new."""
+    trained = build(NETWORK, 3)
+    task = Task(["a", "b", "c"], NETWORK.model_dump(mode="json"), lambda: fresh_copy(trained), Normalise(*IMAGENET))
+    method = ThreeStage(learner(branch={"own_blocks": 2}).config, task)
+    for net in (method.student.net, method.teacher.net):
+        assert all(torch.equal(value, trained.state_dict()[name]) for name, value in net.state_dict().items())
+    update(method.train(), batch())
+    assert all(parameter.grad is None for parameter in trained.parameters())
 
 
 def test_strong_views_are_the_student_s_alone_and_of_unlabelled_images_alone():
@@ -153,9 +165,8 @@ def test_frozen_statistics_are_the_teacher_s_too():
 
 
 def test_unlabelled_images_are_no_afterthought():
-    for changes in ({"unlabelled": 0}, {"unlabelled": None}):
-        with pytest.raises(ValidationError):
-            learner(**changes)
+    with pytest.raises(ValidationError):
+        learner(unlabelled=None)
     raw = {"steps": 1, "batch": 1, "optimiser": {"lr": 0.1}}
     with pytest.raises(ValidationError, match="unlabelled"):
         Config.model_validate(raw)
