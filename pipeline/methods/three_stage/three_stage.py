@@ -6,6 +6,8 @@ afresh by its labels, by an averaged teacher, and through a second branch. Only 
 Choices, where the paper is silent or its code differs (docs/methods/three_stage.md has them all):
 - the teacher's targets are hard: no threshold, no temperature (code);
 - labelled images also have the predicted pseudo-mask as target in eq. (3) (code);
+- weak views of labelled images and strong views pass through the student apart, so that neither changes the batch
+  statistics of the other (ours; the code freezes them);
 - only the images of L and U are strongly augmented; the weak views of labelled ones serve everywhere (paper and code);
 - the averaged teacher is published and makes the next stage's pseudo-masks (code), or the student (paper).
 """
@@ -89,8 +91,9 @@ class ThreeStage(Learner):
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         labelled, (height, width) = len(batch.x_l), batch.x_l.shape[2:]
         strong = draw_strong(self.config.strong or UNCHANGED, len(batch.x_u), (height, width))
-        x = torch.cat([batch.x_l, strong.images(batch.x_u)])  # A x: A is the identity for labelled images
-        segmented, branch = self.student(x)  # f(A x), g(A x)
+        views = [x for x in (batch.x_l, strong.images(batch.x_u)) if len(x)]  # A is the identity for labelled images
+        passes = [self.student(x) for x in views]  # f(A x), g(A x), apart
+        segmented, branch = (torch.cat(parts) for parts in zip(*passes, strict=True))
         terms = {"seg": cross_entropy(segmented[:labelled], batch.y_l, self.weights)}  # (2)
         target = most_likely(self.teacher(torch.cat([batch.x_l, batch.x_u])))  # f'(x); its statistics need it always
         if self.config.lambda_1:
