@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from fewmask.consistency.ema import Ema
 from fewmask.core.errors import ConfigError
+from fewmask.core.masks import IGNORE
 from fewmask.learning.batchnorm import Mode
 from fewmask.learning.class_weights import ClassShareConfig, fill_class_weights
 from fewmask.learning.config import BeginningConfig, StoredLabelsConfig, TwoDomainsConfig, UnlabelledConfig
@@ -97,6 +98,8 @@ class ThreeStage(Learner):
         terms = {"seg": cross_entropy(segmented[:labelled], batch.y_l, self.weights)}  # (2)
         target = most_likely(self.teacher(torch.cat([batch.x_l, batch.x_u])))  # f'(x); its statistics need it always
         if self.config.lambda_1:
+            if batch.shown_u is not None:
+                target[labelled:].masked_fill_(~batch.shown_u, IGNORE)
             target = torch.cat([target[:labelled], strong.labels(target[labelled:])])  # B f'(x)
             terms["con"] = cross_entropy(segmented, target)  # (1)
         if self.config.lambda_2:

@@ -1,6 +1,7 @@
 """The losses of stages 2 and 3, worked by hand where it can be done, and who learns from whom."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -117,6 +118,19 @@ def test_targets_move_with_the_strong_view_and_labelled_ones_stay(monkeypatch):
     assert torch.equal(con, torch.cat([teacher[:2], strong.labels(teacher[2:])]))
     assert torch.equal(pl, torch.cat([given.p_l, strong.labels(given.p_u)]))
     assert (con[2:] == 255).any()  # what came from outside the image is no target
+
+
+def test_the_padding_of_an_unlabelled_view_is_no_target():
+    """What its teacher says of the mean colour is nothing to learn; (1) is a mean over the other pixels."""
+    method, given = learner(**PLAIN), batch()
+    shown = torch.ones(3, *SIZE, dtype=torch.bool)
+    shown[:, :, 40:] = False
+    twin = copy.deepcopy(method)
+    target = most_likely(twin.teacher(torch.cat([given.x_l, given.x_u])))
+    target[2:, :, 40:] = 255
+    segmented = torch.cat([twin.student(given.x_l)[0], twin.student(given.x_u)[0]])
+    found = update(method, dataclasses.replace(given, shown_u=shown)).terms
+    torch.testing.assert_close(found["con"], mean_ce(segmented, target).detach())
 
 
 def test_true_masks_of_no_other_image_and_pseudo_masks_of_labelled_ones_count():
