@@ -133,6 +133,19 @@ def test_the_padding_of_an_unlabelled_view_is_no_target():
     torch.testing.assert_close(found["con"], mean_ce(segmented, target).detach())
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_pixels_of_which_the_teacher_is_less_sure_than_the_threshold_do_not_count(threshold):
+    """(1) is a mean over the others, of labelled images and of unlabelled ones."""
+    method, given = learner(**PLAIN, threshold=threshold), batch()
+    twin = copy.deepcopy(method)
+    p = twin.teacher(torch.cat([given.x_l, given.x_u])).softmax(1)
+    kept = p.amax(1) >= threshold
+    assert 0 < kept.sum() < kept.numel() or threshold < 1 / 3  # of three classes one always has a third
+    segmented = torch.cat([twin.student(given.x_l)[0], twin.student(given.x_u)[0]])
+    expected = F.cross_entropy(segmented, p.argmax(1), reduction="none")[kept].mean()
+    torch.testing.assert_close(update(method, given).terms["con"], expected.detach())
+
+
 def test_true_masks_of_no_other_image_and_pseudo_masks_of_labelled_ones_count():
     """Eq. (2) ends at the labelled images; eq. (3) holds for L and U, with predicted masks for both."""
     given = batch()
@@ -262,6 +275,7 @@ def test_defaults_are_the_paper_s():
     """Frozen batch norm, both weights 1/2 (Cityscapes), no ramp, three operations and three holes of 32 pixels."""
     config = Config.model_validate({"steps": 1, "batch": 1, "unlabelled": 4, "optimiser": {"lr": 3e-5}})
     assert (config.batch_norm, config.lambda_1, config.lambda_2, config.ramp) == ("frozen", 0.5, 0.5, 0)
+    assert config.threshold == 0
     assert (config.strong.operations, config.strong.probability, config.strong.holes, config.strong.hole) == (
         3,
         0.5,
