@@ -71,6 +71,29 @@ def test_the_network_s_loss_does_not_reach_the_branch():
     assert not moved(net.own_head)
 
 
+LITE0 = {"encoder": "timm:tf_efficientnet_lite0"}
+
+
+@pytest.mark.parametrize(
+    ("config", "shared"),
+    [
+        (deeplabv2.Config(encoder="resnet101"), 0.65),  # the paper's
+        (deeplabv2.Config(encoder="resnet50"), 0.36),
+        (dsnet.Config(width=0.5, blocks=[2, 2, 2, 2]), 0.85),  # of the streets
+        (deeplabv3plus.Config(**LITE0, deep_stages="drop"), 0.36),
+        (deeplabv3plus.Config(**LITE0), 0.80),
+    ],
+)
+def test_the_share_of_the_backbone_that_task_2_teaches(config, shared):
+    """A block is one stage, whatever maps an extractor gives: without the last two of lite0 8 % would remain."""
+    if "timm" in str(config):
+        pytest.importorskip("timm")
+    net = MODULES[config.name].build(config, 3)
+    net = with_branch(net, config.model_dump(mode="json"), BranchConfig(own_blocks=2), 3)
+    sizes = [sum(p.numel() for p in block.parameters()) for block in net.net.blocks]
+    assert sum(sizes[: net.shared]) / sum(sizes) == pytest.approx(shared, abs=0.005)
+
+
 def test_an_own_block_is_three_bottlenecks_of_the_width_asked_for():
     """Block 4 of this dsnet: 20 channels in, 18 out at half the size; at half its width 9, so planes of 2."""
     net = grown(own_blocks=2, width=0.5)
