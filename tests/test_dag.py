@@ -206,10 +206,6 @@ def test_the_label_store_is_nothing_to_those_who_read_no_labels():
     assert not readers("pipeline/stores/labels.py") & {"prepare", "prepare-source", "split"}
 
 
-def test_the_averaged_teacher_is_nothing_to_the_supervised_stage():
-    assert "supervised" not in readers("pipeline/consistency/ema.py")
-
-
 def test_labels_are_not_made_anew_when_the_fusion_changes():
     evaluations = {name for name in STAGES if name.startswith("evaluate@")}
     assert readers("pipeline/fusion/fused.py") == {"s4gan_mlmt", *evaluations}

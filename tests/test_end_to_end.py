@@ -69,6 +69,7 @@ def metrics(folder: Path, name: str) -> dict:
 
 FIT = {"supervised__steps": 40, "supervised__batch": 4, "auxiliary__network__steps": 10, "auxiliary__network__batch": 2}
 FIT |= {"auxiliary__retrain__steps": 40, "auxiliary__retrain__pseudo": 2, "three_stage__recipe__steps": 10}
+FIT |= {"consistency__steps": 10, "consistency__batch": 2, "consistency__unlabelled": 2}
 FIT |= {"three_stage__recipe__batch": 2, "three_stage__recipe__unlabelled": 2}
 FIT |= {"contrastive__steps": 10, "contrastive__contrast__channels": 8, "contrastive__contrast__confidence": 0.3}
 FIT |= {"s4gan__steps": 10, "s4gan__discriminator__width": 0.1, "mlmt__steps": 10, "mlmt__batch": 4}
@@ -87,7 +88,7 @@ def streets(tmp_path_factory) -> tuple[Path, list[str]]:
 
 def test_every_stage_runs_once_and_the_network_learns(streets):
     folder, ran = streets
-    assert len(ran) == len(set(ran)) == 26
+    assert len(ran) == len(set(ran)) == 28
     assert metrics(folder, "supervised")["miou"] > 0.1  # ten classes: chance is below 0.05
     assert (folder / "metrics/report.html").stat().st_size > 10_000
 
@@ -95,7 +96,7 @@ def test_every_stage_runs_once_and_the_network_learns(streets):
 def test_metrics_have_the_same_keys_for_every_method(streets):
     folder, _ = streets
     keys = "boundary_iou ece gmacs gmacs_max gmacs_mean gmacs_min images labelled_images mean_accuracy miou parameters"
-    for name in ("supervised", "three_stage", "auxiliary", "contrastive", "s4gan", "s4gan_mlmt", "selene"):
+    for name in ("supervised", "consistency", "three_stage", "auxiliary", "contrastive", "s4gan", "s4gan_mlmt", "selene"):
         assert sorted(metrics(folder, name)) == [*keys.split(), "pixel_accuracy", "seed"]
 
 

@@ -8,14 +8,10 @@ Choices, where the authors' code differs from their text or we differ from it:
 - The numbers are the Table's. The code's jitter is a sixth weaker, and its strong ClassMix is 0.75 after 2000 steps.
 - Every draw is made for each image. The code draws flip, scale and blur, and whether to jitter, once a batch.
 - Padding is the mean colour (0, as in weak views; jitter changes it), confidence 0, label 255. The code has black.
-- The blur's sigma is drawn, equal in both axes. The code's range (0.1, 1.5) became the constant sigmas of the two axes.
-- Jitter clips to 0..1 once, at its end. Its four operations then commute: brightness and contrast scale all channels,
-  saturation and hue keep a pixel's grey. So no order is drawn, and they are one affine map of colour.
-- Hue turns about the grey axis in YIQ, which keeps a pixel's grey; torchvision's turn in HSV does not. A positive turn
-  leads from red to green in both, but the colours between differ.
+- The blur's range (0.1, 1.5) became the constant sigmas of its two axes in the code.
+- Colours are those of learning/colours.py.
 """
 
-import math
 from typing import Annotated, Literal, Self
 
 import torch
@@ -24,52 +20,41 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.consistency.classmix import Views, classmix
-from fewmask.consistency.colour import SAME, blur, changed, jitter
 from fewmask.consistency.cutmix import cutmix
-from fewmask.core.errors import ConfigError
 from fewmask.core.masks import IGNORE
-from fewmask.core.params import Section
+from fewmask.learning.colours import (
+    Colours,
+    Intensity,
+    Probability,
+    Turn,
+    changed,
+    drawn,
+    recoloured,
+    require_rising,
+)
 from fewmask.nets.base.normalise import Normalise
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-Intensity = Annotated[float, Field(ge=0, le=1)]
 Scale = Annotated[float, Field(ge=0.1, le=10)]
-Sigma = Annotated[float, Field(gt=0, le=20)]
 Scales = Annotated[tuple[Scale, Scale], Strict(False)]  # [low, high]; YAML has lists, not tuples
-Turn = Annotated[float, Field(ge=0, le=0.5)]
-Sigmas = Annotated[tuple[Sigma, Sigma], Strict(False)]
 
 
-class Augment(Section):
+class Augment(Colours):
     """A set of views, such as a column of Table 1; the defaults hold for both columns.
 
-    ``flip``, ``resize``, ``jitter``, ``grey``, ``blur`` and ``mix`` are probabilities. A scale and a blur's sigma
-    (pixels) are drawn evenly from their range. ``mixing`` says how images are mixed.
-
-    Brightness, contrast and saturation are multiplied by up to 1 -+ their intensity. Hue is turned by up to -+ ``hue``
-    turns. ``background`` says whether ClassMix may move class 0 where the image shows other classes.
+    ``flip``, ``resize`` and ``mix`` are probabilities. A scale is drawn evenly from its range. ``mixing`` says how images
+    are mixed. ``background`` says whether ClassMix may move class 0 where the image shows other classes.
     """
 
     flip: Probability = 0.5
     resize: Probability
     scales: Scales = (0.75, 1.75)
-    jitter: Probability
-    brightness: Intensity
-    contrast: Intensity
-    saturation: Intensity
-    hue: Turn
-    grey: Probability = 0.0
-    blur: Probability
-    sigma: Sigmas = (0.1, 1.5)
     mix: Probability
     mixing: Literal["classmix", "cutmix"] = "classmix"
     background: bool = True
 
     @model_validator(mode="after")
-    def _ranges_rise(self) -> Self:
-        for name, (low, high) in (("scales", self.scales), ("sigma", self.sigma)):
-            if low > high:
-                raise ValueError(f"{name} is {[low, high]}; expected the lower number first")
+    def _scales_rise(self) -> Self:
+        require_rising("scales", self.scales)
         return self
 
 
@@ -113,46 +98,15 @@ def augment(config: Augment, x: Tensor, labels: Tensor, confidence: Tensor, norm
     count = len(x)
     layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     views = _mixed(config, x.contiguous(), labels, confidence)  # planes are up to 8 x faster
-    views = zoom(views, _draw(count, config.resize, config.scales, otherwise=1.0), torch.rand(count, 2))
+    views = zoom(views, drawn(count, config.resize, config.scales, otherwise=1.0), torch.rand(count, 2))
     views = mirror(views, torch.rand(count) < config.flip)
-    factors = _draw_factors(config, count)
-    sigmas = _draw(count, config.blur, config.sigma, otherwise=0.0)
-    with torch.autocast(x.device.type, enabled=False):
-        blurred = blur(jitter(views.x, factors, normalise), sigmas, _reach(config, x))
-    return views._replace(x=blurred.contiguous(memory_format=layout))
+    return views._replace(x=recoloured(config, views.x, normalise).contiguous(memory_format=layout))
 
 
 def _mixed(config: Augment, x: Tensor, labels: Tensor, confidence: Tensor) -> Views:
     if config.mixing == "cutmix":
         return cutmix(x, labels, confidence, config.mix)
     return classmix(x, labels, confidence, config.mix, config.background)
-
-
-def _reach(config: Augment, x: Tensor) -> int:
-    """How many pixels to each side a blur sees: three times the largest sigma, rounded up; less than H and W."""
-    reach, side = math.ceil(3 * config.sigma[1]), min(x.shape[2:])
-    if config.blur and reach >= side:
-        raise ConfigError(
-            f"sigma: found {list(config.sigma)} in weak or strong, a blur that reaches {reach} pixels beyond its own; "
-            f"expected fewer than the {side} of a view's shorter side. Lower it, or raise views.crop or dataset.size."
-        )
-    return reach
-
-
-def _draw(count: int, probability: float, values: tuple[float, float], otherwise: float) -> Tensor:
-    """(count,), each with ``probability`` from the range ``values``, else ``otherwise``."""
-    coins, share = torch.rand(2, count)
-    return torch.where(coins < probability, values[0] + (values[1] - values[0]) * share, otherwise)
-
-
-def _draw_factors(config: Augment, count: int) -> Tensor:
-    """(count, 4) for ``jitter``."""
-    coins, share = torch.rand(count, 1), torch.rand(count, 4)
-    reach = torch.tensor([config.brightness, config.contrast, config.saturation, config.hue])
-    factors = torch.where(coins < config.jitter, SAME + reach * (2 * share - 1), SAME)
-    if config.grey:
-        factors[torch.rand(count) < config.grey, 2] = 0  # no saturation
-    return factors
 
 
 def zoom(views: Views, scales: Tensor, places: Tensor) -> Views:

@@ -34,6 +34,10 @@ class Ema(nn.Module, Generic[Network]):
         set_batch_norm(self.net, self.batch_norm)
         return self
 
+    def follow(self, student: Network, decay: float, done: int) -> None:
+        """``update`` after ``done`` other steps, by the mean of all so far until ``decay`` is more."""
+        self.update(student, min(decay, 1 - 1 / (done + 1)))
+
     @torch.no_grad()
     def update(self, student: Network, decay: float) -> None:
         """Call once after every optimiser step; one fused operation, however many parameters there are."""

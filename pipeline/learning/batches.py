@@ -13,8 +13,9 @@ from torch import Tensor
 
 from fewmask.core.masks import IGNORE
 from fewmask.learning.class_weights import count_pixels
+from fewmask.learning.colours import recoloured
 from fewmask.learning.learner import Batch, LabelledData
-from fewmask.learning.seeding import generator
+from fewmask.learning.seeding import generator, torch_seed
 from fewmask.learning.views import WeakViews, apply_views, draw_view
 from fewmask.nets.base.normalise import Normalise
 
@@ -138,7 +139,16 @@ class Batches(LabelledData):
         size = (images.shape[1], images.shape[2])
         rng = generator(pool.seed, pool.name, "views", step)
         views = [draw_view(self.views, size, rng, pool.extents[number]) for number in numbers]
-        return apply_views(images.to(self.device), torch.stack(maps, 1).to(self.device), views, self.normalise)
+        x, y = apply_views(images.to(self.device), torch.stack(maps, 1).to(self.device), views, self.normalise)
+        return self._recoloured(x, pool, step), y
+
+    def _recoloured(self, x: Tensor, pool: Pool, step: int) -> Tensor:
+        """The same images in the colours of this step, drawn apart from whatever else torch draws."""
+        if self.views.colours is None or not len(x):
+            return x
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_seed(pool.seed, pool.name, "colours", step))
+            return recoloured(self.views.colours, x, self.normalise)
 
     def labelled(self, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
         pool, _ = self.streams[0]

@@ -1,5 +1,7 @@
 """Weak views: one random scale, crop or padding, flip and small shift per image, the mask moved with its image.
 
+batches.py changes the colours, of a whole batch at once, where params want that.
+
 Only the window that remains is resized, never the whole enlarged image. Padding is the mean colour (0 after
 normalisation) and 255 in the mask.
 """
@@ -15,19 +17,33 @@ from torch.nn import functional as F
 
 from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section, Size
+from fewmask.learning.colours import Colours, Intensity, Probability, Turn
 from fewmask.nets.base.normalise import Normalise
+
+
+class WeakColours(Colours):
+    """Half of the views in somewhat other colours, a fifth blurred: what photographs differ in anyway."""
+
+    jitter: Probability = 0.5
+    brightness: Intensity = 0.3
+    contrast: Intensity = 0.3
+    saturation: Intensity = 0.3
+    hue: Turn = 0.05
+    blur: Probability = 0.2
 
 
 class WeakViews(Section):
     """Scales are drawn from the list (papers often have a discrete set); ``shift`` is in pixels, both axes.
 
     ``crop`` (height, width) is the size of a view, of the enlarged or reduced image; null: the image's own size.
+    ``colours: {}`` changes colours, too; the papers' weak views keep them.
     """
 
     crop: Size | None = None
     scales: list[Annotated[float, Field(ge=0.1, le=10)]] = Field(default=[1.0], min_length=1)
     flip: float = Field(default=0.5, ge=0, le=1)
     shift: int = Field(default=2, ge=0, le=32)
+    colours: WeakColours | None = None
 
 
 @dataclass(frozen=True)

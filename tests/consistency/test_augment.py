@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fewmask.consistency.augment import Augment, StrongAugment, WeakAugment, augment, mirror, zoom
 from fewmask.consistency.classmix import Views
-from fewmask.consistency.colour import blur, jitter
 from fewmask.core.errors import ConfigError
 from fewmask.core.params import Params
+from fewmask.learning.colours import blur, jitter
 from fewmask.nets.base.normalise import Normalise
 
 SIZE = (24, 40)
@@ -68,6 +68,8 @@ def test_the_two_sets_are_those_of_table_1() -> None:
         "sigma": ((0.1, 1.5), (0.1, 1.5)),
         "mix": (0.2, 0.8),
         "background": (True, True),
+        "grey": (0.0, 0.0),
+        "mixing": ("classmix", "classmix"),
     }
     assert WEAK.model_dump() == {name: weak for name, (weak, _) in table.items()}
     assert STRONG.model_dump() == {name: strong for name, (_, strong) in table.items()}
@@ -87,15 +89,16 @@ def test_each_probability_is_that_of_an_image() -> None:
 def test_scales_and_factors_are_drawn_evenly_from_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Tensor] = {}
 
-    def spy(name: str, function: Callable) -> None:
+    def spy(module: str, name: str, function: Callable) -> None:
         def called(first: Any, drawn: Tensor, *rest: Any) -> Any:
             seen[name] = drawn
             return function(first, drawn, *rest)
 
-        monkeypatch.setattr(f"fewmask.consistency.augment.{name}", called)
+        monkeypatch.setattr(f"fewmask.{module}.{name}", called)
 
-    for name, function in (("zoom", zoom), ("jitter", jitter), ("blur", blur)):
-        spy(name, function)
+    spy("consistency.augment", "zoom", zoom)
+    spy("learning.colours", "jitter", jitter)
+    spy("learning.colours", "blur", blur)
     torch.manual_seed(0)
     augment(ALWAYS, *batch(2000, (8, 8)), NORMALISE)
     drawn = torch.column_stack([seen["zoom"], seen["jitter"], seen["blur"]])
@@ -340,7 +343,7 @@ def test_an_image_smaller_than_the_blur_is_refused() -> None:
     """Three times 2.5, rounded up, is 8; whether it is drawn or not, as long as it may be."""
     wide = {"sigma": (0.1, 2.5)}
     for probability in (1.0, 0.01):
-        with pytest.raises(ConfigError, match=r"sigma: found \[0\.1, 2\.5\] .* reaches 8 pixels .* the 8 of a view's"):
+        with pytest.raises(ConfigError, match=r"sigma: found \[0\.1, 2\.5\], .* reaches 8 pixels .* the 8 of a view's"):
             augment(ALWAYS.model_copy(update=wide | {"blur": probability}), *batch(2, (8, 8)), NORMALISE)
     augment(ALWAYS.model_copy(update=wide | {"blur": 0.0}), *batch(2, (8, 8)), NORMALISE)
     augment(ALWAYS.model_copy(update={"sigma": (0.1, 2.3)}), *batch(2, (8, 8)), NORMALISE)

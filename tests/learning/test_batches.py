@@ -7,7 +7,7 @@ import torch
 from fewmask.learning.batches import Batches, Pool, SourceSteps
 from fewmask.learning.class_weights import count_pixels
 from fewmask.learning.seeding import generator
-from fewmask.learning.views import WeakViews, apply_views, draw_view
+from fewmask.learning.views import WeakColours, WeakViews, apply_views, draw_view
 from fewmask.nets.base.normalise import Normalise
 
 UNIT = Normalise((0.0, 0.0, 0.0), (1 / 255,) * 3)
@@ -108,6 +108,22 @@ def test_a_batch_of_both_kinds_is_a_function_of_seed_and_step() -> None:
     for step in (5, 4):
         assert torch.equal(first(step).x_l, second(step).x_l)
         assert torch.equal(first(step).y_l, second(step).y_l)
+
+
+def test_other_colours_are_a_function_of_seed_and_step_and_leave_masks_and_torch_alone() -> None:
+    plain, views = batches(), WeakViews(scales=[1.0], flip=0, shift=0, colours=WeakColours(jitter=1.0, blur=0.0))
+    coloured = Batches(plain.streams, 3, plain.unlabelled, views, UNIT, 3)
+    torch.manual_seed(0)
+    first, state = coloured(1), torch.get_rng_state()
+    torch.manual_seed(0)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    again, same = coloured(1), plain(1)
+    assert torch.equal(first.x_l, again.x_l)
+    assert torch.equal(first.x_u, again.x_u)
+    assert torch.equal(first.y_l, same.y_l)
+    assert not torch.equal(first.x_l, same.x_l)
+    assert not torch.equal(coloured(2).x_l - plain(2).x_l, first.x_l - same.x_l)
 
 
 def test_each_image_once_an_epoch_and_in_another_order_the_next():

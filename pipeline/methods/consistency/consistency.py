@@ -19,12 +19,13 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from fewmask.consistency.augment import Augment, Intensity, Probability, Sigmas, Turn, augment
+from fewmask.consistency.augment import Augment, augment
 from fewmask.consistency.classmix import Views
 from fewmask.consistency.ema import Ema
 from fewmask.core.masks import IGNORE
 from fewmask.learning.class_weights import ClassWeightsConfig, fill_class_weights
-from fewmask.learning.config import BeginningConfig, TwoDomainsConfig, UnlabelledConfig
+from fewmask.learning.colours import Intensity, Probability, Sigmas, Turn
+from fewmask.learning.config import BeginningConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
 from fewmask.learning.losses import cross_entropy, mean_of_valid
 from fewmask.learning.schedules import linear_ramp
@@ -46,7 +47,7 @@ class StrongViews(Augment):
     mix: Probability = 0.5
 
 
-class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningConfig):
+class Config(UnlabelledConfig, ClassWeightsConfig, BeginningConfig):
     """``lambda_u`` weighs what unlabelled images teach.
 
     - ``threshold``: the teacher's probability from which a pixel is a target; 0 takes all.
@@ -83,7 +84,7 @@ class Consistency(Learner):
         fill_class_weights(self.weights, data, self.config.weight_c)
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
-        config, done = self.config, round(t * self.config.steps)
+        config = self.config
         p = self.teacher(torch.cat([batch.x_l, batch.x_u]))  # its statistics are of labelled images, too
         terms = {"sup": cross_entropy(self.student(batch.x_l), batch.y_l, self.weights)}
         if len(batch.x_u):
@@ -96,7 +97,7 @@ class Consistency(Learner):
             terms["kept"] = mean_of_valid(kept.float(), views.labels)
         lambdas = {"sup": 1.0, "unsup": config.lambda_u * linear_ramp(t, 0, config.ramp)}
         yield Update.weighted("student", terms, lambdas)
-        self.teacher.update(self.student, min(config.decay, 1 - 1 / (done + 1)))
+        self.teacher.follow(self.student, config.decay, round(t * config.steps))
 
     def _strong(self, x: Tensor, labels: Tensor, confidence: Tensor) -> Views:
         """``strong_views`` of each image, with the targets of its weak view moved along."""

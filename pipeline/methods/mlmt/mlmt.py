@@ -21,9 +21,10 @@ from pydantic import Field, NonNegativeFloat, Strict, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewmask.consistency.augment import Augment, Intensity, Probability, Sigmas, Turn, augment
+from fewmask.consistency.augment import Augment, augment
 from fewmask.consistency.ema import Ema
 from fewmask.core.params import Size
+from fewmask.learning.colours import Intensity, Probability, Sigmas, Turn
 from fewmask.learning.config import BeginningConfig, JoinedConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, Learner, Task, Update
 from fewmask.learning.losses import binary_cross_entropy

@@ -2,12 +2,17 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from fewmask.learning.batches import Batches, Pool
+from fewmask.learning.fit import fit
 from fewmask.learning.learner import Batch, Task
+from fewmask.learning.views import WeakViews
 from fewmask.methods.consistency.consistency import Config, Consistency
+from fewmask.methods.supervised.supervised import Supervised
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.weights import IMAGENET
 from fewmask.nets.dsnet.dsnet import Config as DSNet
@@ -15,14 +20,18 @@ from fewmask.nets.dsnet.dsnet import build
 
 NETWORK = DSNet(width=0.25, blocks=[1, 1, 1, 1])
 SIZE = (32, 48)
+IMAGES = Normalise(*IMAGENET)
 SAME = {"jitter": 0.0, "grey": 0.0, "blur": 0.0, "mix": 0.0}  # strong views that change nothing
+
+
+def task() -> Task:
+    return Task(["a", "b", "c"], NETWORK.model_dump(mode="json"), lambda: build(NETWORK, 3), IMAGES)
 
 
 def learner(**changes) -> Consistency:
     torch.manual_seed(0)
     raw = {"steps": 10, "batch": 2, "unlabelled": 3, "optimiser": {"name": "sgd", "lr": 0.1}} | changes
-    task = Task(["a", "b", "c"], NETWORK.model_dump(mode="json"), lambda: build(NETWORK, 3), Normalise(*IMAGENET))
-    return Consistency(Config.model_validate(raw), task).train()
+    return Consistency(Config.model_validate(raw), task()).train()
 
 
 def batch(padding: int = 0) -> Batch:
@@ -109,3 +118,20 @@ def test_the_teacher_follows_closely_at_first():
     next(steps, None)
     pairs = zip(method.teacher.net.parameters(), method.student.parameters(), strict=True)
     assert all(torch.equal(average, own) for average, own in pairs)  # step 0: 1 - 1 / 1 = 0
+
+
+def test_its_control_is_the_averaged_supervised_training(tmp_path):
+    """Without unlabelled images it ends as the supervised network, trained and averaged alike."""
+    images, masks = np.random.default_rng(0).integers(0, 200, (6, *SIZE, 3), np.uint8), np.zeros((6, *SIZE), np.uint8)
+    masks[:, ::2] = 1
+    published = []
+    for kind, own in ((Consistency, {"unlabelled": 0}), (Supervised, {"weight_c": None})):
+        fields = {"steps": 3, "batch": 2, "optimiser": {"name": "adamw", "lr": 0.01}, "decay": 0.9, **own}
+        torch.manual_seed(0)
+        method = kind(kind.schema.model_validate(fields), task())
+        pools = Pool(images, masks, 0, "labelled"), Pool(images[:0], masks[:0], 0, "unlabelled")
+        batches = Batches([(pools[0], 2)], 6, (pools[1], 0), WeakViews(scales=[0.8, 1.0]), IMAGES, 3)
+        fit(method, batches, method.config, seed=0, folder=tmp_path / kind.__name__)
+        published.append(method.result()[1].state_dict())
+    for name, value in published[0].items():
+        torch.testing.assert_close(value, published[1][name], msg=name)
