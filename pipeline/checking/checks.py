@@ -203,7 +203,8 @@ def data_problems(params: Params, data: Catalogue, trained: Mapping[str, Namespa
 
 
 def _try_filter(params: Params, data: Catalogue) -> None:
-    minimum_codes(params.section("filter", FilterConfig), data.class_names, EDGES)
+    names = data.class_names
+    minimum_codes(params.section("filter", FilterConfig), names, EDGES, np.zeros((len(names), 256), np.int64))
 
 
 def _try_split(params: Params, data: Catalogue, trained: Mapping[str, Namespace]) -> None:
