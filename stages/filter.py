@@ -1,4 +1,4 @@
-"""Keep the pseudo-labels that pass `filter.threshold`, and measure on held-out images what such pixels are worth.
+"""Keep the pseudo-labels that pass `filter`'s threshold, and measure on held-out images what such pixels are worth.
 
 Reads params `filter`, a label store, data/images.h5 (masks of the validation images only) and data/split.json. Writes
 the filtered store of the unlabelled images, the selection measures, their curve over all thresholds, and per class.
@@ -10,13 +10,15 @@ import math
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+
 from fewmask.core.files import metrics_json, rows_csv
 from fewmask.core.params import Params
 from fewmask.core.progress import say, warn
 from fewmask.core.stage import run_command, stage
-from fewmask.selection.filter import FilterConfig, curve, filter_store, measure, minimum_codes, summary
+from fewmask.selection.filter import FilterConfig, common_code, curve, filter_store, measure, minimum_codes, summary
 from fewmask.selection.measures import select
-from fewmask.stores.codes import minimum_code
+from fewmask.stores.codes import thresholds
 from fewmask.stores.images import Images
 from fewmask.stores.labels import Labels
 from fewmask.stores.split import Split
@@ -51,12 +53,14 @@ def main() -> None:
         split = Split.load(args.split)
         images, labels = stack.enter_context(Images(args.images)), stack.enter_context(Labels(args.labels))
         labels.require([*split.unlabelled, *split.validation], images, split.digest)
-        minimum, effective = minimum_codes(config, images.class_names, labels.edges)
+        predicted = labels.histogram[[labels.index[name] for name in split.unlabelled]].sum(0, dtype=np.int64)
+        minimum, effective = minimum_codes(config, images.class_names, labels.edges, predicted)
         histogram = measure(labels, images, split.validation)
         found = select(histogram, minimum)
         store, metrics, table, classes = (stack.enter_context(run.publishing(path)) for path in outputs(args))
         kept = filter_store(store, labels, split.unlabelled, minimum, run.fingerprint)
-        threshold = {"threshold": config.threshold, "effective_threshold": minimum_code(config.threshold)[1]}
+        common = float(thresholds(labels.edges)[common_code(config, labels.edges, predicted)])
+        threshold = {"threshold": config.threshold, "effective_threshold": common}
         counts = {"kept_unlabelled": kept, "images": len(split.validation)}
         metrics.write_text(metrics_json({**threshold, **summary(found), **counts}))
         table.write_text(rows_csv(curve(histogram, labels.edges)))

@@ -1,6 +1,7 @@
 """Label every training and validation image with a published model: class and confidence of each pixel.
 
-Reads a model (and with --confidence an auxiliary network), data/images.h5 and data/split.json; writes a label store.
+Reads a model (and with --confidence an auxiliary network and params `auxiliary.confidence`), data/images.h5 and
+data/split.json; writes a label store.
 The validation images are labelled too, so that a filter can be measured on them without inference. Costs: one forward
 pass an image. It writes shards of 64 images and goes on from the finished ones when it is run again.
 """
@@ -11,13 +12,11 @@ from pathlib import Path
 from fewmask.core.params import Params
 from fewmask.core.stage import run_command, stage
 from fewmask.nets.base.device import start
-from fewmask.prediction.predictor import Predictor
+from fewmask.prediction.predictor import Confidence, Predictor
 from fewmask.prediction.shards import label_in_shards
 from fewmask.stores.images import Images
 from fewmask.stores.labels import merge
 from fewmask.stores.split import Split
-
-KEYS = ()
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -31,14 +30,20 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def keys(args: argparse.Namespace) -> tuple[str, ...]:
+    """What this node reads of params.yaml, as dvc.yaml declares it."""
+    return ("auxiliary.confidence",) if args.confidence else ()
+
+
 def main() -> None:
     args = arguments().parse_args()
     params = Params(args.params)
     _, device = start(params)
     inputs = [path for path in (args.images, args.split, args.model, args.confidence) if path]
-    with Images(args.images) as images, stage(args.out, params, KEYS, inputs) as run:
+    with Images(args.images) as images, stage(args.out, params, keys(args), inputs) as run:
         split = Split.load(args.split)
-        predictor = Predictor(args.model, args.confidence, device)
+        judged = args.confidence and run.section("auxiliary.confidence", Confidence) == "auxiliary"
+        predictor = Predictor(args.model, args.confidence if judged else None, device)
         predictor.require(images, args.model)
         names = [*split.labelled, *split.unlabelled, *split.validation]
         shards = label_in_shards(predictor, images, names, run.scratch, run.name)

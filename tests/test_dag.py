@@ -17,6 +17,8 @@ from ruamel.yaml import YAML
 from fewmask.checking.graph import nodes
 from fewmask.checking.presets import read_preset
 from fewmask.core.params import Params
+from fewmask.learning.config import BeginningConfig
+from fewmask.learning.recipe import learner_class
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = Params(ROOT / "params.yaml")
@@ -186,6 +188,13 @@ def readers(file: str) -> set[str]:
 
 
 TRAININGS = {name for name in STAGES if "--learner" in words(name)}
+
+
+@pytest.mark.parametrize("name", sorted(TRAININGS - {"supervised"}))
+def test_whoever_may_begin_as_the_supervised_network_is_given_it(name):
+    """And nobody else: a training without the key would be stale for nothing."""
+    may = issubclass(learner_class(option(name, "--learner")).schema, BeginningConfig)
+    assert option(name, "--start") == ("models/supervised.safetensors" if may else None)
 
 
 @pytest.mark.parametrize("file", ["checking/checks", "checking/graph", "prediction/image_folder", "reporting/page"])

@@ -38,6 +38,7 @@ from fewmask.nets.base.encoders import EncoderConfig
 from fewmask.nets.base.normalise import Normalise
 from fewmask.nets.base.published import build, segmentation_module
 from fewmask.nets.base.weights import IMAGENET, NAMED
+from fewmask.prediction.predictor import Confidence
 from fewmask.scoring.evaluation import EvaluateConfig
 from fewmask.selection.filter import FilterConfig, minimum_codes
 from fewmask.splitting import Catalogue, SplitConfig, divide
@@ -47,6 +48,7 @@ from fewmask.stores.split import Split
 SCHEMAS: dict[str, Any] = {
     "seed": Seed,
     "split": SplitConfig,
+    "auxiliary.confidence": Confidence,
     "filter": FilterConfig,
     "evaluate": EvaluateConfig,
     "fusion": FusionConfig,
@@ -203,7 +205,8 @@ def data_problems(params: Params, data: Catalogue, trained: Mapping[str, Namespa
 
 
 def _try_filter(params: Params, data: Catalogue) -> None:
-    minimum_codes(params.section("filter", FilterConfig), data.class_names, EDGES)
+    names = data.class_names
+    minimum_codes(params.section("filter", FilterConfig), names, EDGES, np.zeros((len(names), 256), np.int64))
 
 
 def _try_split(params: Params, data: Catalogue, trained: Mapping[str, Namespace]) -> None:

@@ -26,6 +26,7 @@ from fewmask.learning.colours import (
     Colours,
     Intensity,
     Probability,
+    Sigmas,
     Turn,
     changed,
     drawn,
@@ -82,6 +83,22 @@ class StrongAugment(Augment):
     hue: Turn = 0.1
     blur: Probability = 0.2
     mix: Probability = 0.8
+
+
+class StrongViews(Augment):
+    """UniMatch's: colours, grey, blur and a mixture; geometry is the weak view's."""
+
+    flip: Probability = 0.0
+    resize: Probability = 0.0
+    jitter: Probability = 0.8
+    brightness: Intensity = 0.5
+    contrast: Intensity = 0.5
+    saturation: Intensity = 0.5
+    hue: Turn = 0.25
+    grey: Probability = 0.2
+    blur: Probability = 0.5
+    sigma: Sigmas = (0.1, 2.0)
+    mix: Probability = 0.5
 
 
 @torch.no_grad()

@@ -114,9 +114,9 @@ class Batches(LabelledData):
         drawn = [self._draw(stream, turn, step) for stream in streams]
         x, maps = drawn[0] if len(drawn) == 1 else (torch.cat(parts) for parts in zip(*drawn, strict=True))
         x_u, maps_u = self._draw(self.unlabelled, step, step, shown=True)
-        z_l, shown_u = self._tags(streams, turn), maps_u[:, -1] != IGNORE
+        z_l, shown_u, joined = self._tags(streams, turn), maps_u[:, -1] != IGNORE, sum(n for _, n in streams[1:])
         if self.streams[0][0].pseudo is None:
-            return Batch(x, maps[:, 0], x_u, source=source, z_l=z_l, shown_u=shown_u)
+            return Batch(x, maps[:, 0], x_u, source=source, z_l=z_l, shown_u=shown_u, joined=joined)
         p_l = torch.full_like(maps[:, 0], IGNORE) if source else maps[:, 1]
         return Batch(x, maps[:, 0], x_u, p_l, maps_u[:, 0], source, z_l, shown_u)
 

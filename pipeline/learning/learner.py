@@ -23,6 +23,7 @@ class Batch:
     Where the stage is given a store of pseudo-labels, p_l (B, H, W) and p_u (U, H, W) are those of the same views.
     ``source``: x_l and y_l are the source domain's, for which there are no pseudo-labels (p_l is void). Where the stage
     asks for tags, z_l (B, C) float32 is 1 for each class that the labelled image shows, in the view or not, else 0.
+    Where a fixed number of images is joined to the labelled ones, they are the last ``joined`` of x_l and y_l.
     shown_u (U, H, W) bool is true where x_u shows its image, and false in the padding of its view.
     """
 
@@ -34,6 +35,7 @@ class Batch:
     source: bool = False
     z_l: Tensor | None = None
     shown_u: Tensor | None = None
+    joined: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Prediction with published models: labels and confidences of uint8 images."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from fewmask.nets.base.segnet import SegNet
 from fewmask.stores.images import Images
 
 BATCH = 8  # images a forward pass; on a CPU the size hardly matters, on a GPU it fills the chip at usual sizes
+
+
+Confidence = Literal["auxiliary", "probability"]  # of a pixel: the auxiliary network's, or the largest probability
 
 
 class Predictor:

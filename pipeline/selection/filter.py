@@ -1,10 +1,11 @@
-"""Keep the pseudo-labels whose confidence passes a threshold; no network, no torch."""
+"""Keep the pseudo-labels whose confidence passes a threshold, or the surest share of them; no network, no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fewmask.core.errors import ConfigError
 from fewmask.core.masks import IGNORE
@@ -17,14 +18,47 @@ from fewmask.stores.labels import SCHEMA, VERSION, Labelled, Labels, LabelWriter
 
 
 class FilterConfig(Section):
-    """``threshold``: T <= 0 keeps all, T >= 1 none; ``per_class`` overrides it for predicted classes by name."""
+    """Either ``threshold``: T <= 0 keeps all, T >= 1 none; or ``share``: as much of the pixels, the surest ones.
 
-    threshold: float
+    The share is of all pixels of the filtered images or, ``balanced``, of those of each predicted class. ``per_class``
+    has thresholds that override either for predicted classes by name.
+    """
+
+    threshold: float | None = None
+    share: float | None = Field(default=None, gt=0, le=1)
+    balanced: bool = False
     per_class: dict[str, float] = Field(default={})
 
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.threshold is None) == (self.share is None):
+            raise ValueError("expected one of threshold and share; set the other to null")
+        if self.balanced and self.share is None:
+            raise ValueError("balanced is for share; set it, and threshold to null")
+        return self
 
-def minimum_codes(config: FilterConfig, class_names: list[str], edges: np.ndarray) -> tuple[np.ndarray, list[float]]:
+
+def common_code(config: FilterConfig, edges: np.ndarray, predicted: np.ndarray) -> int:
+    """The least code that is kept where classes have none of their own; ``predicted`` as for ``minimum_codes``."""
+    if config.threshold is not None:
+        return minimum_code(config.threshold, edges)[0]
+    assert config.share is not None
+    return int(share_codes(predicted.sum(0), config.share))
+
+
+def share_codes(counts: np.ndarray, share: float) -> np.ndarray:
+    """The highest code that at least a ``share`` of the pixels reaches, of counts by code (..., 256): (...) int64."""
+    reached = counts[..., ::-1].cumsum(-1)[..., ::-1]
+    return (reached >= share * reached[..., :1]).sum(-1) - 1
+
+
+def minimum_codes(
+    config: FilterConfig, class_names: list[str], edges: np.ndarray, predicted: np.ndarray
+) -> tuple[np.ndarray, list[float]]:
     """The least code that is kept, by predicted class: (C,) int64, and the effective thresholds.
+
+    Args:
+        predicted: pixels of the images to filter, by predicted class and code: (C, 256).
 
     Raises:
         ConfigError: ``per_class`` names an unknown class.
@@ -32,8 +66,12 @@ def minimum_codes(config: FilterConfig, class_names: list[str], edges: np.ndarra
     unknown = sorted(set(config.per_class) - set(class_names))
     if unknown:
         raise ConfigError(f"filter.per_class: found {unknown}; expected names of {class_names}. Fix the name.")
-    pairs = [minimum_code(config.per_class.get(name, config.threshold), edges) for name in class_names]
-    return np.array([code for code, _ in pairs]), [effective for _, effective in pairs]
+    codes = np.full(len(class_names), common_code(config, edges, predicted))
+    if config.balanced and config.share is not None:
+        codes = share_codes(predicted, config.share)
+    for name, threshold in config.per_class.items():
+        codes[class_names.index(name)] = minimum_code(threshold, edges)[0]
+    return codes, thresholds(edges)[codes].tolist()
 
 
 def keep(item: Labelled, minimum: np.ndarray) -> Labelled:

@@ -21,6 +21,7 @@ PARAMS = {
     "dataset": {"kind": "streets", "root": ".", "size": [48, 64], "source": {"kind": "none", "root": "."}},
     "split": {"labelled": 5},
     "network": DSNET,
+    "auxiliary": {"confidence": "auxiliary"},
     "filter": {"threshold": 0.5},
     "evaluate": {},
     "fusion": {},

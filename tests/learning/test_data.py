@@ -76,6 +76,7 @@ def test_a_fixed_number_of_pseudo_labelled_images_a_batch(images, split, label_s
     y = batches(0).y_l
     assert len(y) == 4
     assert (y[3] == 2).all()
+    assert batches(0).joined == 1
     true = images.stack(split.labelled, "mask").tolist()
     assert all(mask.tolist() in true for mask in y[:3])
 
@@ -87,6 +88,7 @@ def test_joining_nothing_gives_the_supervised_batches(images, split, label_store
         joined = joined_batches(data(images, split), config(pseudo=pseudo), store)
         assert all((joined(step).x_l == alone(step).x_l).all() for step in range(3))
         assert all((joined(step).y_l == alone(step).y_l).all() for step in range(3))
+        assert joined(0).joined == 0
 
 
 def test_a_store_of_another_split_or_class_list_is_refused_before_training(images, split, label_store):
@@ -254,6 +256,7 @@ def test_a_source_step_has_no_joined_images(images, split, source, label_store):
     batch = joined_batches(data(images, split, source), chosen, store)(1)
     assert len(batch.x_l) == 4
     assert (batch.x_l.round() >= 200).all()
+    assert batch.joined == 0
 
 
 def test_a_share_of_no_source_is_refused(images, split, image_store, tmp_path):

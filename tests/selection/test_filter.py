@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from fewmask.core.errors import ConfigError
 from fewmask.selection.filter import FilterConfig, filter_store, keep, measure, minimum_codes
@@ -20,6 +21,7 @@ from fewmask.stores.labels import Labelled, Labels, count_codes
 Store = Callable[..., Path]
 STEMS = ["a", "b", "c"]
 NAMES = ["sky", "road", "car"]
+NOTHING = np.zeros((3, 256), np.int64)  # no predictions: a threshold asks for none
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,7 +30,7 @@ def filtered(label_store: Store, tmp_path: Path) -> Callable[..., tuple[Labels, 
     """``filtered(0.9, car=0.5)`` -> the opened filtered store and the kept share."""
 
     def run(threshold: float, names: list[str] = STEMS, **per_class: float) -> tuple[Labels, float]:
-        minimum, _ = minimum_codes(FilterConfig(threshold=threshold, per_class=per_class), NAMES, EDGES)
+        minimum, _ = minimum_codes(FilterConfig(threshold=threshold, per_class=per_class), NAMES, EDGES, NOTHING)
         with Labels(label_store(STEMS)) as labels:
             share = filter_store(tmp_path / "out.h5", labels, names, minimum, "g" * 64)
         return Labels(tmp_path / "out.h5"), share
@@ -104,7 +106,7 @@ def test_only_the_named_images_are_written_in_their_order(filtered: Callable[...
 def test_a_store_may_be_filtered_again(filtered: Callable[..., tuple[Labels, float]], tmp_path: Path) -> None:
     """0.5 and then 0.9 is 0.9."""
     once = kept(filtered(0.9)[0])
-    minimum, _ = minimum_codes(FilterConfig(threshold=0.9), NAMES, EDGES)
+    minimum, _ = minimum_codes(FilterConfig(threshold=0.9), NAMES, EDGES, NOTHING)
     with filtered(0.5)[0] as first:
         filter_store(tmp_path / "twice.h5", first, STEMS, minimum, "")
     assert (kept(Labels(tmp_path / "twice.h5")) == once).all()
@@ -112,12 +114,38 @@ def test_a_store_may_be_filtered_again(filtered: Callable[..., tuple[Labels, flo
 
 def test_effective_thresholds_are_told() -> None:
     minimum, effective = minimum_codes(
-        FilterConfig(threshold=0.895, per_class={"car": 0.968, "sky": 0.0}), NAMES, EDGES
+        FilterConfig(threshold=0.895, per_class={"car": 0.968, "sky": 0.0}), NAMES, EDGES, NOTHING
     )
     assert effective == [0.0, 0.9, 0.968]
     assert minimum.tolist()[0] == 0
     with pytest.raises(ConfigError, match=r"filter\.per_class: found \['bus'\]; expected names of \['sky'"):
-        minimum_codes(FilterConfig(threshold=0.9, per_class={"bus": 0.5}), NAMES, EDGES)
+        minimum_codes(FilterConfig(threshold=0.9, per_class={"bus": 0.5}), NAMES, EDGES, NOTHING)
+
+
+def test_the_surest_share_of_all_pixels_or_of_each_predicted_class() -> None:
+    """sky: 10 pixels of code 200 and 10 of 100; road: 20 of code 50; car: none. Three quarters of 40 are 30.
+
+    All with code 50 or more are 40, with 51 or more 20: the cut for 30 is 50. For 20, a half, it is 100. Of each class:
+    three quarters of sky need code 100, of road 50.
+    """
+    predicted = np.zeros((3, 256), np.int64)
+    predicted[0, [200, 100]], predicted[1, 50] = 10, 20
+
+    def codes(**fields: float) -> list[int]:
+        return minimum_codes(FilterConfig.model_validate(fields), NAMES, EDGES, predicted)[0].tolist()
+
+    assert codes(share=0.75) == [50] * 3
+    assert codes(share=0.5) == [100] * 3
+    assert codes(share=0.01) == [200] * 3
+    assert codes(share=0.75, balanced=True)[:2] == [100, 50]
+    assert codes(share=0.5, balanced=True)[:2] == [200, 50]
+    assert codes(share=0.75, per_class={"road": 1.0}) == [50, 256, 50]
+
+
+@pytest.mark.parametrize("fields", [{}, {"threshold": 0.5, "share": 0.5}, {"threshold": 0.5, "balanced": True}])
+def test_two_rules_at_once_are_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="to null"):
+        FilterConfig.model_validate(fields)
 
 
 def test_held_out_images_are_measured_together(image_store: Store, label_store: Store) -> None:

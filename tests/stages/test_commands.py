@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from fewmask.checking.presets import read_preset
+from fewmask.stores.labels import Labels
 from tests.forks import StageProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +37,7 @@ SMALL = {
     "auxiliary": {
         "network": {"steps": 4, "batch": 2, "network": {"width": 0.1}, "optimiser": {"name": "adam", "lr": 0.001}},
         "retrain": {},
+        "confidence": "auxiliary",
     },
     "three_stage": {
         "recipe": {
@@ -112,6 +115,24 @@ def write(folder: Path, params: dict) -> None:
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_confidence_of_labels_is_the_judge_s_or_the_largest_probability(workplace, run_stage):
+    """``auxiliary.confidence: probability`` is the auxiliary network's control: nothing else differs."""
+    judge = "--learner auxiliary.AuxiliaryNetwork --section auxiliary.network --out models/a.safetensors"
+    assert run_stage("fit", *FIT.split()).code == 0
+    assert run_stage("fit", *judge.split(), "--base", "models/m.safetensors").code == 0
+    judged = ("--model", "models/m.safetensors", "--confidence", "models/a.safetensors")
+    for how in ("auxiliary", "probability"):
+        write(workplace, SMALL | {"auxiliary": {**SMALL["auxiliary"], "confidence": how}})
+        assert run_stage("label", *judged, "--out", f"data/labels/{how}.h5").code == 0
+    assert run_stage("label", *judged[:2], "--out", "data/labels/plain.h5").code == 0
+    with ExitStack() as stack:
+        stores = (Labels(workplace / f"data/labels/{name}.h5") for name in ("auxiliary", "probability", "plain"))
+        found, control, plain = ([(i.label, i.code) for i in stack.enter_context(store)] for store in stores)
+    assert all(np.array_equal(*pair) for pair in zip(control, plain, strict=True))
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(found, plain, strict=True))
+    assert not all(np.array_equal(a[1], b[1]) for a, b in zip(found, plain, strict=True))
 
 
 def test_train_label_predict_and_refuse_missing_and_damaged_inputs(workplace, run_stage):

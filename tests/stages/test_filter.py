@@ -61,6 +61,17 @@ def test_all_four_results(project: Run, tmp_path: Path) -> None:
     assert np.mean([float(row["iou"]) for row in classes]) == pytest.approx(metrics["miou"], abs=1e-5)
 
 
+@pytest.mark.parametrize("balanced", ["false", "true"])
+def test_a_share_is_kept_whatever_the_confidences_are(project: Run, tmp_path: Path, balanced: str) -> None:
+    """At least that much, and no code more; the metrics name the threshold that it means for all classes."""
+    code, _, err = project(f"filter: {{share: 0.5, balanced: {balanced}}}")
+    assert (code, err) == (0, "")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert 0.5 <= metrics["kept_unlabelled"] < 0.6
+    assert 0 < metrics["effective_threshold"] < 1
+    assert metrics["threshold"] is None
+
+
 @pytest.mark.parametrize(("threshold", "kept"), [(0, 1), (-1, 1), (1, 0), (1.2, 0)])
 def test_all_and_none(project: Run, tmp_path: Path, threshold: float, kept: float) -> None:
     code, _, err = project(f"filter: {{threshold: {threshold}}}")

@@ -20,34 +20,17 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewmask.consistency.augment import Augment, augment
+from fewmask.consistency.augment import StrongViews, augment
 from fewmask.consistency.classmix import Views
 from fewmask.consistency.ema import Ema
 from fewmask.core.masks import IGNORE
 from fewmask.learning.class_weights import ClassWeightsConfig, fill_class_weights
-from fewmask.learning.colours import Intensity, Probability, Sigmas, Turn
 from fewmask.learning.config import BeginningConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
 from fewmask.learning.losses import cross_entropy, mean_of_valid, valid_weight
 from fewmask.learning.schedules import linear_ramp
 from fewmask.methods.consistency.class_thresholds import Thresholds
 from fewmask.nets.base.segnet import Levels, SegNet, maps_of
-
-
-class StrongViews(Augment):
-    """UniMatch's: colours, grey, blur and a mixture; geometry is the weak view's."""
-
-    flip: Probability = 0.0
-    resize: Probability = 0.0
-    jitter: Probability = 0.8
-    brightness: Intensity = 0.5
-    contrast: Intensity = 0.5
-    saturation: Intensity = 0.5
-    hue: Turn = 0.25
-    grey: Probability = 0.2
-    blur: Probability = 0.5
-    sigma: Sigmas = (0.1, 2.0)
-    mix: Probability = 0.5
 
 
 class Config(UnlabelledConfig, ClassWeightsConfig, BeginningConfig):

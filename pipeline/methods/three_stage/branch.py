@@ -2,12 +2,13 @@
 
 A second branch, for a second task, leaves a segmentation network's backbone; prediction uses the first alone.
 
-Choices: own blocks have no batch norm; in the authors' code it is frozen at its initial identity. Their weights are
-drawn from N(0, 0.01). The branch has C outputs (the paper), not C + 1 (the code, one never a target).
+Choices: own blocks have no batch norm; in the authors' code it is frozen at its initial identity. The code draws their
+weights from N(0, 0.01), which leaves a narrow block nearly dead; here each layer keeps the scale of what it is given.
+The branch has C outputs (the paper), not C + 1 (the code, one never a target).
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
@@ -18,7 +19,6 @@ from fewmask.nets.base.published import network_module
 from fewmask.nets.base.segnet import Backbone, SegNet, measured, run_blocks
 
 UNITS = 3  # bottlenecks of an own block, as many as conv5 has
-STD = 0.01
 
 
 class BranchConfig(Section):
@@ -90,9 +90,9 @@ class Bottleneck(nn.Module):
         super().__init__()
         planes = max(1, outputs // 4)
         self.body = nn.Sequential(
-            conv(inputs, planes, 1, stride),
+            conv(inputs, planes, 1, stride, into="relu"),
             nn.ReLU(inplace=True),
-            conv(planes, planes, 3, 1, rate),
+            conv(planes, planes, 3, 1, rate, into="relu"),
             nn.ReLU(inplace=True),
             conv(planes, outputs, 1),
         )
@@ -102,10 +102,12 @@ class Bottleneck(nn.Module):
         return nn.functional.relu(self.body(x) + self.skip(x))
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, rate: int = 1) -> nn.Conv2d:
-    """A convolution without bias, weights from N(0, 0.01)."""
+def conv(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, rate: int = 1, into: Literal["relu", "linear"] = "linear"
+) -> nn.Conv2d:
+    """A convolution without bias, whose weights keep the mean square of a map through it and what it leads ``into``."""
     made = nn.Conv2d(inputs, outputs, kernel, stride, rate * (kernel // 2), rate, bias=False)
-    nn.init.normal_(made.weight, std=STD)
+    nn.init.kaiming_normal_(made.weight, nonlinearity=into)
     return made
 
 

@@ -4,8 +4,10 @@ Stage 1 is methods/supervised, and stages/label.py makes the pseudo-masks betwee
 afresh by its labels, by an averaged teacher, and through a second branch. Only that branch sees the pseudo-masks.
 
 Choices, where the paper is silent or its code differs (docs/methods/three_stage.md has them all):
-- the teacher's targets are hard: no threshold, no temperature (code);
+- the teacher's targets are hard: no threshold unless asked for, no temperature (code);
 - labelled images also have the predicted pseudo-mask as target in eq. (3) (code);
+- weak views of labelled images and strong views pass through the student apart, so that neither changes the batch
+  statistics of the other (ours; the code freezes them);
 - only the images of L and U are strongly augmented; the weak views of labelled ones serve everywhere (paper and code);
 - the averaged teacher is published and makes the next stage's pseudo-masks (code), or the student (paper).
 """
@@ -19,10 +21,11 @@ from torch import Tensor, nn
 
 from fewmask.consistency.ema import Ema
 from fewmask.core.errors import ConfigError
+from fewmask.core.masks import IGNORE
 from fewmask.learning.batchnorm import Mode
 from fewmask.learning.class_weights import ClassShareConfig, fill_class_weights
 from fewmask.learning.config import BeginningConfig, StoredLabelsConfig, TwoDomainsConfig, UnlabelledConfig
-from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
+from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
 from fewmask.learning.losses import cross_entropy
 from fewmask.learning.schedules import linear_ramp, piecewise
 from fewmask.methods.three_stage.branch import BranchConfig, with_branch
@@ -45,6 +48,7 @@ class Config(UnlabelledConfig, StoredLabelsConfig, ClassShareConfig, TwoDomainsC
       averaging (EMA).
     - ``ramp`` is the share over which ``lambda_1`` rises from 0. The paper has none, but its networks begin pretrained.
       The first targets of a teacher that begins at random are noise.
+    - ``threshold`` is the teacher's probability from which a pixel counts in eq. (1). The paper's is 0: all do.
     - ``weight_c`` is for eq. (2); the paper's is null.
     """
 
@@ -53,6 +57,7 @@ class Config(UnlabelledConfig, StoredLabelsConfig, ClassShareConfig, TwoDomainsC
     lambda_1: NonNegativeFloat = 0.5
     lambda_2: NonNegativeFloat = 0.5
     ramp: Share = 0.0
+    threshold: float = Field(default=0.0, ge=0, lt=1)
     branch: BranchConfig = BranchConfig()
     strong: StrongViews | None = StrongViews()
     decay: list[From] = Field(default=[(0, 0.99), (1 / 3, 0.995), (2 / 3, 0.9975), (5 / 6, 0.999)])
@@ -89,11 +94,15 @@ class ThreeStage(Learner):
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         labelled, (height, width) = len(batch.x_l), batch.x_l.shape[2:]
         strong = draw_strong(self.config.strong or UNCHANGED, len(batch.x_u), (height, width))
-        x = torch.cat([batch.x_l, strong.images(batch.x_u)])  # A x: A is the identity for labelled images
-        segmented, branch = self.student(x)  # f(A x), g(A x)
+        views = [x for x in (batch.x_l, strong.images(batch.x_u)) if len(x)]  # A is the identity for labelled images
+        passes = [self.student(x) for x in views]  # f(A x), g(A x), apart
+        segmented, branch = (torch.cat(parts) for parts in zip(*passes, strict=True))
         terms = {"seg": cross_entropy(segmented[:labelled], batch.y_l, self.weights)}  # (2)
-        target = most_likely(self.teacher(torch.cat([batch.x_l, batch.x_u])))  # f'(x); its statistics need it always
+        p = self.teacher(torch.cat([batch.x_l, batch.x_u]))  # f'(x); its statistics need it always
         if self.config.lambda_1:
+            target = self._counted(p)
+            if batch.shown_u is not None:
+                target[labelled:].masked_fill_(~batch.shown_u, IGNORE)
             target = torch.cat([target[:labelled], strong.labels(target[labelled:])])  # B f'(x)
             terms["con"] = cross_entropy(segmented, target)  # (1)
         if self.config.lambda_2:
@@ -105,6 +114,11 @@ class ThreeStage(Learner):
         lambdas = {"seg": 1.0, "con": lambda_1, "pl": self.config.lambda_2}
         yield Update.weighted("student", terms, lambdas)  # (4), (5)
         self.teacher.update(self.student.net, piecewise(t, self.config.decay))
+
+    def _counted(self, logits: Tensor) -> Tensor:
+        """The teacher's logits (B, C, H, W) -> the most likely class (B, H, W) int64, 255 below the threshold."""
+        confidence, target = logits.float().softmax(1).max(1)
+        return target.masked_fill_(confidence < self.config.threshold, IGNORE)
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:
         return self.task.network, self.teacher.published(self.config.publish, self.student.net)

@@ -6,6 +6,7 @@ the first costs three seconds, the second may be absent.
 
 import importlib
 from collections import OrderedDict
+from string import digits
 from typing import Any, Literal
 
 import torch
@@ -122,31 +123,41 @@ def _timm_blocks(config: EncoderConfig) -> list[nn.Module]:
         ) from error
     if config.weights is not None:
         fill_timm(config, encoder, timm.create_model(name))
-    blocks = _cut(config.encoder, encoder)
+    parts = _cut(config.encoder, encoder)
     strides = encoder.feature_info.reduction()
-    return [block for block, stride in zip(blocks, strides, strict=True) if stride <= config.output_stride]
+    kept = [part for part, stride in zip(parts, strides, strict=True) if stride <= config.output_stride]
+    return [block for part in kept for block in part]
 
 
-def _cut(name: str, encoder: Any) -> list[nn.Module]:
-    """The extractor's modules, cut after each that gives a feature map.
+def _cut(name: str, encoder: Any) -> list[list[nn.Module]]:
+    """For each of the extractor's feature maps the blocks that lead to it, cut after every stage.
 
     timm has encoders that are no such row (HRNet's branches, transformers' tokens), so the blocks must give
     exactly what the extractor gives.
     """
     ends = [module.replace(".", "_") for module in encoder.feature_info.module_name()]
-    blocks: list[nn.Module] = []
-    part = OrderedDict[str, nn.Module]()
+    parts: list[list[nn.Module]] = []
+    part: list[nn.Module] = []
+    block = OrderedDict[str, nn.Module]()
     for key, module in _flat(encoder, ends):
-        part[key] = module
+        block[key] = module
+        if key in ends or _is_stage(key, module, ends):
+            part.append(nn.Sequential(block))
+            block = OrderedDict()
         if key in ends:
-            blocks.append(nn.Sequential(part))
-            part = OrderedDict()
-    if len(blocks) != len(ends) or not _same(encoder, blocks):
+            parts.append(part)
+            part = []
+    if len(parts) != len(ends) or not _same(encoder, parts):
         raise ConfigError(
             f"encoder: {name} is no row of stages, expected one like timm:resnet50d or timm:convnext_atto; "
             "choose a plain convolutional encoder."
         )
-    return blocks
+    return parts
+
+
+def _is_stage(key: str, module: nn.Module, ends: list[str]) -> bool:
+    """Whether a row of units counts among those that end in a feature map, as blocks_3 beside blocks_2 and blocks_4."""
+    return isinstance(module, nn.Sequential) and key.rstrip(digits) in {end.rstrip(digits) for end in ends}
 
 
 def _flat(encoder: nn.Module, ends: list[str]) -> list[tuple[str, nn.Module]]:
@@ -159,14 +170,14 @@ def _flat(encoder: nn.Module, ends: list[str]) -> list[tuple[str, nn.Module]]:
     return children
 
 
-def _same(encoder: Any, blocks: list[nn.Module]) -> bool:
-    """Whether the blocks, one after the other, give the extractor's maps, channels first."""
+def _same(encoder: Any, parts: list[list[nn.Module]]) -> bool:
+    """Whether the parts, one after the other, give the extractor's maps, channels first."""
     x = torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)
     encoder.eval()
     try:
         with torch.no_grad():
             wanted = encoder(x)
-            found = run_blocks(blocks, x)
+            found = run_blocks([nn.Sequential(*part) for part in parts], x)
         same = all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
         channels = [y.shape[1] for y in found]
     except REFUSALS:

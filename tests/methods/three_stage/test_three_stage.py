@@ -1,6 +1,7 @@
 """The losses of stages 2 and 3, worked by hand where it can be done, and who learns from whom."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 from fewmask.core.errors import ConfigError
 from fewmask.learning.learner import Batch, PixelCounts, Task, most_likely
+from fewmask.learning.recipe import fresh_copy
 from fewmask.methods.three_stage.strong import draw_strong
 from fewmask.methods.three_stage.three_stage import Config, ThreeStage
 from fewmask.nets.base.normalise import Normalise
@@ -59,26 +61,45 @@ def test_eqs_1_to_4_without_strong_views(weights):
     method.weights.copy_(torch.tensor(weights))
     twin = copy.deepcopy(method)
     found = update(method, given)
-    x = torch.cat([given.x_l, given.x_u])
-    segmented, branch = twin.student(x)
+    passes = twin.student(given.x_l), twin.student(given.x_u)
+    segmented, branch = (torch.cat(parts) for parts in zip(*passes, strict=True))
     seg = mean_ce(segmented[:2], given.y_l, twin.weights)
-    con = mean_ce(segmented, most_likely(twin.teacher(x)))
+    con = mean_ce(segmented, most_likely(twin.teacher(torch.cat([given.x_l, given.x_u]))))
     pl = mean_ce(branch, torch.cat([given.p_l, given.p_u]))
     torch.testing.assert_close(found.terms, {"seg": seg.detach(), "con": con.detach(), "pl": pl.detach()})
     torch.testing.assert_close(found.loss, seg + 0.25 * con + 0.75 * pl)
 
 
+def test_student_and_teacher_begin_as_the_network_that_the_task_gives():
+    """``begin_with: supervised`` hands out copies of a trained network; the branch alone is new."""
+    trained = build(NETWORK, 3)
+    task = Task(["a", "b", "c"], NETWORK.model_dump(mode="json"), lambda: fresh_copy(trained), Normalise(*IMAGENET))
+    method = ThreeStage(learner(branch={"own_blocks": 2}).config, task)
+    for net in (method.student.net, method.teacher.net):
+        assert all(torch.equal(value, trained.state_dict()[name]) for name, value in net.state_dict().items())
+    update(method.train(), batch())
+    assert all(parameter.grad is None for parameter in trained.parameters())
+
+
 def test_strong_views_are_the_student_s_alone_and_of_unlabelled_images_alone():
     method, given = learner(strong={"operations": 3, "probability": 1.0, "hole": 8}), batch()
-    seen = {}
-    method.student.net.blocks[0].register_forward_pre_hook(lambda _, args: seen.update(student=args[0]))
-    method.teacher.net.blocks[0].register_forward_pre_hook(lambda _, args: seen.update(teacher=args[0]))
+    student, teacher = [], []
+    method.student.net.blocks[0].register_forward_pre_hook(lambda _, args: student.append(args[0]))
+    method.teacher.net.blocks[0].register_forward_pre_hook(lambda _, args: teacher.append(args[0]))
     update(method, given)
     torch.manual_seed(5)
     strong = draw_strong(method.config.strong, 3, SIZE)
-    assert torch.equal(seen["student"], torch.cat([given.x_l, strong.images(given.x_u)]))
-    assert torch.equal(seen["teacher"], torch.cat([given.x_l, given.x_u]))
-    assert not torch.equal(seen["student"][2:], given.x_u)
+    assert torch.equal(student[0], given.x_l)
+    assert torch.equal(student[1], strong.images(given.x_u))
+    assert torch.equal(teacher[0], torch.cat([given.x_l, given.x_u]))
+    assert not torch.equal(student[1], given.x_u)
+
+
+def test_what_the_student_says_of_a_labelled_view_is_no_matter_of_the_strong_ones():
+    """In one pass their batch statistics would mix, and the network that is scored never be trained."""
+    given = batch()
+    other = Batch(given.x_l, given.y_l, 3 - given.x_u, given.p_l, given.p_u)
+    assert update(learner(), given).terms["seg"] == update(learner(), other).terms["seg"]
 
 
 def test_targets_move_with_the_strong_view_and_labelled_ones_stay(monkeypatch):
@@ -99,6 +120,32 @@ def test_targets_move_with_the_strong_view_and_labelled_ones_stay(monkeypatch):
     assert (con[2:] == 255).any()  # what came from outside the image is no target
 
 
+def test_the_padding_of_an_unlabelled_view_is_no_target():
+    """What its teacher says of the mean colour is nothing to learn; (1) is a mean over the other pixels."""
+    method, given = learner(**PLAIN), batch()
+    shown = torch.ones(3, *SIZE, dtype=torch.bool)
+    shown[:, :, 40:] = False
+    twin = copy.deepcopy(method)
+    target = most_likely(twin.teacher(torch.cat([given.x_l, given.x_u])))
+    target[2:, :, 40:] = 255
+    segmented = torch.cat([twin.student(given.x_l)[0], twin.student(given.x_u)[0]])
+    found = update(method, dataclasses.replace(given, shown_u=shown)).terms
+    torch.testing.assert_close(found["con"], mean_ce(segmented, target).detach())
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_pixels_of_which_the_teacher_is_less_sure_than_the_threshold_do_not_count(threshold):
+    """(1) is a mean over the others, of labelled images and of unlabelled ones."""
+    method, given = learner(**PLAIN, threshold=threshold), batch()
+    twin = copy.deepcopy(method)
+    p = twin.teacher(torch.cat([given.x_l, given.x_u])).softmax(1)
+    kept = p.amax(1) >= threshold
+    assert 0 < kept.sum() < kept.numel() or threshold < 1 / 3  # of three classes one always has a third
+    segmented = torch.cat([twin.student(given.x_l)[0], twin.student(given.x_u)[0]])
+    expected = F.cross_entropy(segmented, p.argmax(1), reduction="none")[kept].mean()
+    torch.testing.assert_close(update(method, given).terms["con"], expected.detach())
+
+
 def test_true_masks_of_no_other_image_and_pseudo_masks_of_labelled_ones_count():
     """Eq. (2) ends at the labelled images; eq. (3) holds for L and U, with predicted masks for both."""
     given = batch()
@@ -110,7 +157,7 @@ def test_true_masks_of_no_other_image_and_pseudo_masks_of_labelled_ones_count():
 
 
 @pytest.mark.parametrize("changes", [{}, {"strong": None}, {"decay": [[0, 0]]}, {"branch": {"own_blocks": 2}}])
-def test_one_joint_student_forward_and_one_teacher_forward_a_step(changes):
+def test_two_student_forwards_and_one_teacher_forward_a_step(changes):
     method, given = learner(**changes), batch()
     calls = []
     for name, net in (("student", method.student.net), ("teacher", method.teacher.net)):
@@ -121,7 +168,8 @@ def test_one_joint_student_forward_and_one_teacher_forward_a_step(changes):
     for found in method.step(given, 0.0):
         found.loss.backward()
     parts = len(method.student.net.blocks) + 1
-    assert sorted(calls) == [("branch", 5)] + [("student", 5)] * parts + [("teacher", 5)] * parts
+    expected = [("student", 2), ("student", 3), ("teacher", 5)] * parts + [("branch", 2), ("branch", 3)]
+    assert sorted(calls) == sorted(expected)
 
 
 def test_without_consistency_or_task_2_the_other_terms_remain():
@@ -153,9 +201,8 @@ def test_frozen_statistics_are_the_teacher_s_too():
 
 
 def test_unlabelled_images_are_no_afterthought():
-    for changes in ({"unlabelled": 0}, {"unlabelled": None}):
-        with pytest.raises(ValidationError):
-            learner(**changes)
+    with pytest.raises(ValidationError):
+        learner(unlabelled=None)
     raw = {"steps": 1, "batch": 1, "optimiser": {"lr": 0.1}}
     with pytest.raises(ValidationError, match="unlabelled"):
         Config.model_validate(raw)
@@ -228,6 +275,7 @@ def test_defaults_are_the_paper_s():
     """Frozen batch norm, both weights 1/2 (Cityscapes), no ramp, three operations and three holes of 32 pixels."""
     config = Config.model_validate({"steps": 1, "batch": 1, "unlabelled": 4, "optimiser": {"lr": 3e-5}})
     assert (config.batch_norm, config.lambda_1, config.lambda_2, config.ramp) == ("frozen", 0.5, 0.5, 0)
+    assert config.threshold == 0
     assert (config.strong.operations, config.strong.probability, config.strong.holes, config.strong.hole) == (
         3,
         0.5,

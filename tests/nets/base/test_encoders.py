@@ -121,11 +121,11 @@ def test_the_caffe_layout_needs_bottlenecks(encoder):
 @pytest.mark.parametrize(
     ("encoder", "fields", "strides"),
     [
-        (LITE0, {"deep_stages": "drop"}, [2, 4, 8, 16]),
-        (LITE0, {"output_stride": 16}, [2, 4, 8, 16, 16]),
-        (LITE0, {"output_stride": 8}, [2, 4, 8, 8, 8]),
+        (LITE0, {"deep_stages": "drop"}, [2, 4, 8, 16, 16]),
+        (LITE0, {"output_stride": 16}, [2, 4, 8, 16, 16, 16, 16]),
+        (LITE0, {"output_stride": 8}, [2, 4, 8, 8, 8, 8, 8]),
         ("timm:resnet18", {"output_stride": 8}, [2, 4, 8, 8, 8]),
-        ("timm:mobilenetv3_small_050", {"output_stride": 32}, [2, 4, 8, 16, 32]),
+        ("timm:mobilenetv3_small_050", {"output_stride": 32}, [2, 4, 8, 16, 16, 32, 32]),
         ("timm:convnext_atto", {"output_stride": 16}, [4, 8, 16, 16]),
         ("timm:densenet121", {"deep_stages": "drop"}, [2, 4, 8, 16]),
     ],
@@ -136,6 +136,14 @@ def test_timm_encoders_become_rows(encoder, fields, strides):
     assert all(module.training for module in found.blocks.modules())
     sizes = [y.shape[2:] for y in through(found.blocks, torch.zeros(1, 3, 64, 96))]
     assert sizes == [(64 // stride, 96 // stride) for stride in strides]
+
+
+def test_a_block_of_a_timm_encoder_is_one_stage_and_no_plain_layer():
+    """The extractor gives maps after stages 0, 1, 2, 4 and 6 alone; vgg's single layers are no stages."""
+    pytest.importorskip("timm")
+    names = [list(dict(block.named_children())) for block in backbone(LITE0, output_stride=32).blocks]
+    assert names == [["conv_stem", "bn1", "blocks_0"], *([f"blocks_{number}"] for number in range(1, 7))]
+    assert len(backbone("timm:vgg11", output_stride=32, deep_stages="drop").blocks) == 6
 
 
 @pytest.mark.parametrize(
