@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from textwrap import wrap
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -13,7 +14,8 @@ from fewmask.core.errors import ConfigError, did_you_mean
 DEFAULT = "default"  # the value that removes a key
 KINDS = ("name", "kind")  # they say what the other keys of their mapping mean
 COMMENT = re.compile(r"""(?:[^"'#]|"[^"]*"|'[^']*'|(?<=\S)#)*?\s(#.*)""")  # behind a value
-WIDTH = 10_000  # columns: no line is wrapped
+WIDTH = 10_000  # columns: no value is wrapped
+LINE = 100  # but lists between their items
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,14 @@ def has_kind(value: Any) -> bool:
 
 
 def lines_of(tree: Tree, indent: str = "") -> Iterator[str]:
-    """A params file, block by block; lists stand in one line."""
+    """A params file, block by block; lists stand in a line, long ones in several."""
     for key, entry in tree.items():
         yield from (indent + line for line in entry.above)
         nested = isinstance(entry.value, dict) and entry.value
         value = "" if nested else f" {in_a_line(entry.value)}"
-        yield f"{indent}{in_a_line(str(key))}:{value}{entry.comment}"
+        line = f"{indent}{in_a_line(str(key))}:{value}"
+        *first, last = wrap(line, LINE, subsequent_indent=f"{indent}  ") if isinstance(entry.value, list) else [line]
+        yield from [*first, last + entry.comment]
         if nested:
             yield from lines_of(nested, f"{indent}  ")
 

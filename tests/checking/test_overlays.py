@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from fewmask.checking.presets import is_preset, read_preset
 from fewmask.core.errors import ConfigError
@@ -77,6 +78,13 @@ def test_a_value_brings_its_comment_or_none(folder: Write) -> None:
     )
     assert "\nseed: 1\n" in text
     assert "network:  # a small one\n  # doubled\n  name: dsnet\n  width: 1.0  # own\n" in text
+
+
+def test_a_long_list_is_wrapped_between_its_items(folder: Write) -> None:
+    names = [f"class {number:02}" for number in range(30)]
+    text = read_preset("mine", folder(f"base: whole\ndataset: {{kind: folder, classes: {names}}}  # many\n"))
+    assert max(map(len, text.splitlines())) <= 100
+    assert YAML(typ="safe").load(text)["dataset"]["classes"] == names
 
 
 def test_default_removes_a_key(folder: Write) -> None:
