@@ -43,13 +43,17 @@ Ids = Callable[[np.ndarray, Path], np.ndarray]  # a published mask (H, W) uint8 
 
 @dataclass(frozen=True)
 class Published:
-    """Which ``images`` a set has; the folder of their masks, beside them; what a mask says; the size to work at."""
+    """Which ``images`` a set has; the folder of their masks, beside them; what a mask says; the size to work at.
+
+    ``decides`` is the part of a name that puts an image into the test part or not.
+    """
 
     classes: tuple[str, ...]
     images: str
     masks: str
     ids: Ids
     size: tuple[int, int]
+    decides: Callable[[str], str] = str
 
 
 def same(mask: np.ndarray, image: Path) -> np.ndarray:
@@ -68,16 +72,21 @@ def greys(mask: np.ndarray, image: Path) -> np.ndarray:
     return np.select([mask == 0, mask == 128, mask == 255], [0, 1, 2], ODD).astype(np.uint8)
 
 
+def neighbours(stem: str) -> str:
+    """exp1_num_108719 -> 10: photographs of one tile have numbers that are near each other."""
+    return stem.rpartition("_")[2][:-4]
+
+
 SETS = {
     "msrc": Published(tuple(MSRC.split()), "images/*.jpg", "../masks", same, (120, 160)),
-    "magnetic_tiles": Published(tuple(TILES.split()), "MT_*/Imgs/*.jpg", ".", defects, (128, 128)),
+    "magnetic_tiles": Published(tuple(TILES.split()), "MT_*/Imgs/*.jpg", ".", defects, (128, 128), neighbours),
     "blood_cells": Published(tuple(CELLS.split()), "Dataset 1/*.bmp", ".", greys, (120, 120)),
 }
 
 
-def is_test(stem: str) -> bool:
-    """Whether an image of this name is for test: about 31 % are."""
-    return hashlib.sha256(stem.encode()).digest()[0] < TEST
+def is_test(name: str) -> bool:
+    """Whether images of this name are for test: about 31 % of the names are."""
+    return hashlib.sha256(name.encode()).digest()[0] < TEST
 
 
 def convert(kind: Published, source: Path, out: Path) -> int:
@@ -88,7 +97,9 @@ def convert(kind: Published, source: Path, out: Path) -> int:
     """
     images = sorted(source.glob(kind.images))
     if not images:
-        raise DataError(f"{source}: has no {kind.images}; expected the set as it is published. Fix the path.")
+        raise DataError(
+            f"{source}: has no {kind.images}; expected the layout that experiments/README.md shows. Fix the path."
+        )
     masks = [image.parent / kind.masks / f"{image.stem}.png" for image in images]
     missing = [mask for mask in masks if not mask.is_file()]
     raise_all(
@@ -98,12 +109,12 @@ def convert(kind: Published, source: Path, out: Path) -> int:
         for name in ("images", "masks"):
             (role / name).mkdir(parents=True)
     for image, mask in zip(images, masks, strict=True):
-        folder = out / "test" if is_test(image.stem) else out
+        folder = out / "test" if is_test(kind.decides(image.stem)) else out
         with Image.open(mask) as file:
             ids = kind.ids(np.asarray(file.convert("L")), image)
         if not np.isin(ids, [*range(len(kind.classes)), IGNORE]).all():
             found = f"{mask}: holds a value that is no class"
-            raise DataError(f"{found}; expected the set as it is published. Copy it again.")
+            raise DataError(f"{found}; expected the values of the set as it is published. Copy it again.")
         shutil.copyfile(image, folder / "images" / image.name)
         Image.fromarray(ids).save(folder / "masks" / mask.name)
     return len(images)
