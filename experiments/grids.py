@@ -4,6 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 PLAIN = ()  # a row without settings is the method as params.yaml has it
+UNLABELLED_KEYS = (  # of unlabelled images: in nothing else may a control differ from its method
+    "three_stage.recipe.unlabelled",
+    "auxiliary.retrain.pseudo",
+    "auxiliary.retrain.batch",
+    "contrastive.unlabelled",
+    "s4gan.unlabelled",
+    "mlmt.unlabelled",
+    "selene.unlabelled",
+    "consistency.unlabelled",
+)
 
 
 @dataclass(frozen=True)
@@ -12,10 +22,13 @@ class Row:
 
     settings: how its params differ, as ``dvc exp run -S`` takes them; a bare ``key=value`` may add a key.
     scores: label -> the evaluation of dvc.yaml that it reads. Under "" the scores are the row's own.
+    control: what its control has besides: the same training without unlabelled images. ``{true}`` stands for the true
+        labels of one of its steps. The control is a row of its own, named as ``control_of`` says.
     """
 
     settings: tuple[str, ...]
     scores: Mapping[str, str]
+    control: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,11 @@ class Grid:
     shared: tuple[str, ...]
     default: tuple[str, ...]
     against: tuple[str, ...] = ("supervised",)
+
+
+def control_of(name: str) -> str:
+    """The name of the row that is a row's control."""
+    return f"{name}, control"
 
 
 def rows(evaluation: str, table: Mapping[str, tuple[str, ...]]) -> dict[str, Row]:
@@ -83,7 +101,20 @@ SELENE = {  # Table 4, then Tables 2 and 3, then budgets
     "deeplabv3plus, full": DEEPLAB,
     **{f"budget {share}": (f"selene.budget.share={share}",) for share in (0.4, 0.55, 0.7, 0.85)},
 }
+BOTH = ("s4gan.unlabelled=0", "mlmt.unlabelled=0")
+CONTROLS = {  # method: what its control has besides; rows with equal settings are one experiment
+    "supervised": PLAIN,
+    "three_stage": ("three_stage.recipe.unlabelled=0",),
+    "auxiliary": ("auxiliary.retrain.pseudo=0", "auxiliary.retrain.batch={true}"),
+    "contrastive": ("contrastive.unlabelled=0",),
+    "s4gan": BOTH,
+    "s4gan_mlmt": BOTH,
+    "selene": ("selene.unlabelled=0",),
+    "consistency": ("consistency.unlabelled=0",),
+}
+METHODS = {name: Row(PLAIN, {"": name}, control) for name, control in CONTROLS.items()}
 GRIDS = {
+    "methods": Grid(METHODS, shared=("evaluate@supervised", "supervised-label"), default=tuple(METHODS)),
     "auxiliary": Grid(AUXILIARY, shared=(), default=tuple(AUXILIARY)),
     "three_stage": Grid(
         {name: Row(settings, STAGES) for name, settings in THREE_STAGE.items()},

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from fewmask.core.errors import DataError
+from fewmask.reporting.bootstrap import ByImage, interval
+
 KEYS = ("miou", "mean_accuracy", "pixel_accuracy", "boundary_iou", "ece")
 THRESHOLDS = (0.0, 0.7, 0.8, 0.9)  # of the auxiliary-network paper, Tables 3 and 4
 Read = Callable[[str], str]  # the text of a path in one experiment
@@ -59,6 +62,26 @@ def spreads(by_seed: Sequence[Scores]) -> dict[str, Any]:
 def less(after: Sequence[Scores], before: Sequence[Scores]) -> dict[str, Any]:
     """The difference in mIoU by seed."""
     return spread([b["miou"] - a["miou"] for a, b in zip(before, after, strict=True)])
+
+
+def pooled(tables: Sequence[str]) -> float:
+    """The mIoU of the images of all seeds together, from the tables details/images.csv."""
+    first, *others = tables
+    return ByImage.read(first + "".join(table.partition("\n")[2] for table in others)).miou_of_all()
+
+
+def less_control(name: str, method: Sequence[str], control: Sequence[str]) -> dict[str, Any]:
+    """The difference in mIoU by seed and its interval, from the tables details/images.csv of both.
+
+    Raises:
+        DataError: they are of other images.
+    """
+    pairs = [(ByImage.read(ours), ByImage.read(theirs)) for ours, theirs in zip(method, control, strict=True)]
+    try:
+        found = interval(pairs)
+    except DataError as error:
+        raise DataError(f"{name} and its control: {error}") from error
+    return {**spread(found.pop("values")), **found}
 
 
 def table(found: Found, against: Iterable[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Score a published model on the evaluated images of the split.
+"""Score a published model on the images of a role of the split: the test images, or those of validation.
 
 Reads a model, data/images.h5, data/split.json and params `seed` and `evaluate`. Writes metrics/NAME.json and, in a
 folder beside it, per_class.csv, confusion.csv and details/. details/ has the confusion of each image and a few
@@ -9,11 +9,12 @@ that it drops. Costs: one forward pass an image.
 import argparse
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL.Image import Image
 
+from fewmask.core.errors import DataError
 from fewmask.core.files import metrics_json, rows_csv
 from fewmask.core.params import Params, Seed
 from fewmask.core.progress import say
@@ -24,7 +25,7 @@ from fewmask.fusion import dropped
 from fewmask.nets.base.device import start
 from fewmask.prediction.predictor import Predictor
 from fewmask.scoring import gates
-from fewmask.scoring.evaluation import EvaluateConfig, cost, evaluate
+from fewmask.scoring.evaluation import EvaluateConfig, Role, cost, evaluate
 from fewmask.stores.images import Images
 from fewmask.stores.split import Split
 
@@ -38,8 +39,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, default=Path("data/images.h5"))
     parser.add_argument("--split", type=Path, default=Path("data/split.json"))
     parser.add_argument("--model", type=Path, required=True)
-    roles = ("test", "validation")
-    parser.add_argument("--role", choices=roles, default="test", help="validation: for choices, tuning")
+    parser.add_argument("--role", choices=get_args(Role), help="default: evaluate.role; validation is for choices")
     parser.add_argument("--out", type=Path, required=True, help="metrics/NAME.json")
     parser.add_argument("--plots", type=Path, required=True, help="folder for the tables and details/")
     return parser
@@ -65,6 +65,18 @@ def write(
             picture.write_text(drawing(tables["details/routes"]))
 
 
+def names_of(split: Split, role: Role) -> list[str]:
+    """The images of a role.
+
+    Raises:
+        DataError: there is none.
+    """
+    names = split.test if role == "test" else split.validation
+    if not names:
+        raise DataError(f"split: no {role} image to score; expected some. Set split.{role} above 0, or another role.")
+    return names
+
+
 def main() -> None:
     args = arguments().parse_args()
     params = Params(args.params)
@@ -74,14 +86,15 @@ def main() -> None:
         split = Split.load(args.split)
         predictor = Predictor(args.model, device=device)
         predictor.require(images, args.model)
-        names = split.test if args.role == "test" else split.validation
         config: EvaluateConfig = run.section("evaluate", EvaluateConfig)
+        role = args.role or config.role
+        names = names_of(split, role)
         net = predictor.model.net
         with gates.recorded(net) as opened, dropped.recorded(net) as decisions:
             scores = evaluate(predictor, images, names, config, run.name)
         ways = gates.gates_of_all(opened)
-        counts = {"labelled_images": len(split.labelled), "seed": run.section("seed", Seed)}
-        metrics = {**scores.metrics(), **cost(predictor, config.resolution, ways), **counts}
+        about = {"role": role, "labelled_images": len(split.labelled), "seed": run.section("seed", Seed)}
+        metrics = {**scores.metrics(), **cost(predictor, config.resolution, ways), **about}
         classes = images.class_names
         tables = {"per_class": scores.per_class(classes), "confusion": scores.pairs(classes)}
         tables["details/images"] = scores.per_image(names, classes)

@@ -106,7 +106,7 @@ def test_metrics_have_the_same_keys_for_every_method(streets):
         "s4gan_mlmt",
         "selene",
     ):
-        assert sorted(metrics(folder, name)) == [*keys.split(), "pixel_accuracy", "seed"]
+        assert sorted(metrics(folder, name)) == [*keys.split(), "pixel_accuracy", "role", "seed"]
 
 
 def test_nothing_runs_again_and_a_threshold_reruns_four_stages_and_back_none(streets):

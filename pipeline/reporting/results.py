@@ -145,6 +145,7 @@ def read_method(folder: Path, name: str, images: Images, split: Split) -> Method
     size = len(images.class_names)
     with _understood(metrics):
         summary = json.loads(metrics.read_text())
+        _same(summary.get("role", "test"), "test", "evaluate.role")
         _same(summary["images"], len(split.test), "evaluated images")
         if "gmacs" not in summary:
             raise ValueError("it has no gmacs")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,13 +21,17 @@ from fewmask.scoring.confusion import confusion
 from fewmask.scoring.overlap import accuracy, iou, mean_over_present
 from fewmask.stores.images import Images
 
+Role = Literal["test", "validation"]
+
 
 class EvaluateConfig(Section):
-    """``boundary``: width of the rims of boundary IoU as a share of the image diagonal; ``bins`` of the ECE.
+    """``role``: the images that are scored; validation is for choices.
 
+    ``boundary``: width of the rims of boundary IoU as a share of the image diagonal; ``bins`` of the ECE.
     ``resolution`` (height, width) is that of the image whose cost is told; null: the working size.
     """
 
+    role: Role = "test"
     boundary: float = Field(default=0.02, gt=0, lt=1)
     bins: PositiveInt = 15
     resolution: Size | None = None

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from experiments.grids import GRIDS, PLAIN
-from experiments.run import Job, override, plan
+from experiments.controls import override, resolved, with_controls
+from experiments.grids import CONTROLS, GRIDS, PLAIN, Grid, Row, control_of
+from experiments.run import Job, plan
 from fewmask.checking.checks import section_problems, trainings
 from fewmask.checking.graph import nodes
 from fewmask.core.params import Params
@@ -57,3 +58,27 @@ def test_no_two_rows_train_the_same_thing_side_by_side():
     for grid in GRIDS.values():
         *_, others = plan(grid, list(grid.rows))
         assert len({(job.targets, job.settings) for job in others}) == len(others)
+
+
+def test_rows_with_equal_settings_are_one_experiment():
+    """Else the controls of s4gan and s4gan_mlmt would train the same network side by side."""
+    names = ["s4gan", "s4gan_mlmt"]
+    *_, others = plan(with_controls(GRIDS["methods"], names, []), [*names, *map(control_of, names)])
+    without = ("s4gan.unlabelled=0", "mlmt.unlabelled=0")
+    targets = ("evaluate@s4gan", "evaluate@s4gan_mlmt")
+    assert others == [Job(targets, without, ("s4gan, control", "s4gan_mlmt, control"))]
+
+
+@pytest.mark.parametrize("method", [name for name in CONTROLS if name != "supervised"])
+def test_every_method_has_a_control_that_params_accept(method):
+    grid = with_controls(GRIDS["methods"], [method], [])
+    params, graph = resolved(grid.rows[control_of(method)].settings), nodes(ROOT / "dvc.yaml")
+    assert section_problems(params, graph, trainings(graph, fit.arguments())) == []
+
+
+def test_a_control_has_its_method_s_settings_and_true_labels():
+    """Of four images a step two are pseudo-labelled: the control has the other two."""
+    grid = Grid({"auxiliary": Row(("filter.threshold=0.5",), {"": "auxiliary"}, CONTROLS["auxiliary"])}, (), ())
+    control = with_controls(grid, ["auxiliary"], ["auxiliary.retrain.steps=10"]).rows["auxiliary, control"]
+    joined = ("auxiliary.retrain.pseudo=0", "auxiliary.retrain.batch=2")
+    assert control == Row(("filter.threshold=0.5", *joined), {"": "auxiliary"})

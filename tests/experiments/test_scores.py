@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from experiments.scores import KEYS, dropped, scores, spread, spreads, table
+from experiments.scores import KEYS, dropped, less_control, pooled, scores, spread, spreads, table
+from fewmask.core.errors import DataError
 
 
 def seeds(*values: float) -> list[dict]:
@@ -55,3 +56,25 @@ def test_the_auxiliary_network_s_row_says_what_was_selected_at_the_papers_thresh
 def test_dropped_classes_are_summed_and_undefined_precision_is_left_out():
     found = dropped("class,dropped,wrongly_dropped,average_precision\nsky,2,1,0.5\nroad,3,0,\ncar,0,0,1.0\n")
     assert found == {"dropped": 5.0, "wrongly_dropped": 1.0, "average_precision": pytest.approx(0.75)}
+
+
+def images(*cells: str) -> str:
+    return "".join(f"{line}\n" for line in ("image,actual,predicted,pixels", *cells))
+
+
+def test_pooled_is_the_miou_of_all_seeds_together():
+    """Of sky 3 pixels of 4 are right, and one of road is taken for it: 3 / 5; of road 1 / 3."""
+    both = [images("a,sky,sky,2", "a,road,road,1"), images("a,sky,sky,1", "a,sky,road,1", "b,road,sky,1")]
+    assert pooled(both) == pytest.approx((3 / 5 + 1 / 3) / 2)
+
+
+def test_a_difference_to_a_control_is_taken_seed_by_seed():
+    right, wrong = images("a,sky,sky,2", "a,road,road,2"), images("a,sky,sky,1", "a,sky,road,1", "a,road,road,2")
+    found = less_control("x", [right, right], [wrong, right])
+    assert found["values"] == pytest.approx([1 - (1 / 2 + 2 / 3) / 2, 0])
+    assert found["std"] > 0 and found["low"] == 0
+
+
+def test_a_control_of_other_images_is_refused():
+    with pytest.raises(DataError, match=r"^x and its control: details/images.csv: 1 and 2 images, not the same ones"):
+        less_control("x", [images("a,sky,sky,1")], [images("a,sky,sky,1", "b,sky,sky,1")])

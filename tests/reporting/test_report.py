@@ -303,6 +303,7 @@ def test_thresholds_of_single_classes_are_shown(page: Page, project: Path) -> No
     [
         ("supervised.json", json.dumps({"images": 3})),
         ("supervised.json", json.dumps({"images": 8})),
+        ("supervised.json", json.dumps({"images": 8, "gmacs": 1, "role": "validation"})),
         ("plots/supervised/per_class.csv", "class,iou,accuracy,pixels\nroad,1,1,1\n"),
         ("plots/supervised/confusion.csv", "actual,predicted,pixels\nroad,road,1\n"),
         ("plots/supervised/details/examples.png", "no picture"),

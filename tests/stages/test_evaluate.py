@@ -1,13 +1,16 @@
 """``python -m stages.evaluate``, with and without a routing network: numbers and pictures."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from fewmask.core.errors import DataError
 from fewmask.prediction.predictor import Predictor
 from fewmask.reporting.results import read_routes
 from fewmask.stores.images import Images
+from stages import evaluate
 
 
 def test_the_ways_of_a_routing_network_are_written_and_drawn(project, scored) -> None:
@@ -30,7 +33,7 @@ def test_a_network_without_gates_has_no_ways(project, scored) -> None:
     project()
     metrics = scored("plain", "net")
     assert len({metrics[key] for key in ("gmacs_min", "gmacs_mean", "gmacs_max", "gmacs")}) == 1
-    assert [path.name for path in Path("plain/details").iterdir()] == ["examples.png"]
+    assert [path.name for path in sorted(Path("plain/details").iterdir())] == ["examples.png", "images.csv"]
 
 
 def test_the_resolution_changes_what_an_image_costs_and_nothing_else(project, scored) -> None:
@@ -43,3 +46,18 @@ def test_the_resolution_changes_what_an_image_costs_and_nothing_else(project, sc
     assert {key for key in after if after[key] != before[key]} == {"gmacs", "gmacs_min", "gmacs_mean", "gmacs_max"}
     assert 4 < after["gmacs"] / before["gmacs"] < 4.2
     assert {path.name: path.read_bytes() for path in Path("after").rglob("*.*")} == written
+
+
+def test_params_say_which_images_are_scored_and_the_metrics_repeat_it(project, scored, run) -> None:
+    project(scoring="role: validation")
+    assert {key: scored("choice", "net")[key] for key in ("role", "images")} == {"role": "validation", "images": 3}
+    stores = ("--images", "images.h5", "--split", "split.json", "--model", "net.safetensors")
+    run(evaluate, *stores, "--role", "test", "--out", "asked.json", "--plots", "asked")
+    asked = json.loads(Path("asked.json").read_text())
+    assert (asked["role"], asked["images"]) == ("test", 4)
+
+
+def test_a_role_without_images_is_refused(project, scored) -> None:
+    project(scoring="role: validation", validation=0)
+    with pytest.raises(DataError, match=r"^split: no validation image to score; expected some. Set split.validation"):
+        scored("choice", "net")
