@@ -112,9 +112,31 @@ CONTROLS = {  # method: what its control has besides; rows with equal settings a
     "selene": ("selene.unlabelled=0",),
     "consistency": ("consistency.unlabelled=0",),
 }
+TRIALS = rows(  # as many choices for the baseline as for the method; scored on validation images of unreported seeds
+    "supervised",
+    {
+        "supervised": PLAIN,
+        "supervised, encoder at the whole rate": ("supervised.optimiser.rates={blocks.: 1.0}",),
+        "supervised, encoder at 0.03": ("supervised.optimiser.rates={blocks.: 0.03}",),
+        "supervised, rate 0.001": ("supervised.optimiser.lr=0.001",),
+        "supervised, no average": ("supervised.decay=null",),
+        "supervised, no other colours": ("supervised.views.colours=null",),
+    },
+) | rows(
+    "consistency",
+    {
+        "consistency": PLAIN,
+        "consistency, CutMix": ("consistency.strong.mixing=cutmix",),
+        "consistency, threshold 0.8": ("consistency.threshold=0.8",),
+        "consistency, half of each class": ("consistency.class_share=0.5",),
+        "consistency, two strong views": ("consistency.strong_views=2",),
+        "consistency, no other colours": ("consistency.views.colours=null",),
+    },
+)
 METHODS = {name: Row(PLAIN, {"": name}, control) for name, control in CONTROLS.items()}
 GRIDS = {
     "methods": Grid(METHODS, shared=("evaluate@supervised", "supervised-label"), default=tuple(METHODS)),
+    "trials": Grid(TRIALS, shared=(), default=tuple(TRIALS)),
     "auxiliary": Grid(AUXILIARY, shared=(), default=tuple(AUXILIARY)),
     "three_stage": Grid(
         {name: Row(settings, STAGES) for name, settings in THREE_STAGE.items()},
