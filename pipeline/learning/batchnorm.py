@@ -1,9 +1,11 @@
-"""What a training does to the batch norms of a network that brought its own statistics and affine parameters along.
+"""What a training does to the batch norms of a network: whose statistics it has, and which parts of them are fixed.
 
 The papers that start from ImageNet or COCO differ in this, and rarely say it. The input's scale belongs to it: batch
 statistics hide a wrong one, frozen statistics do not.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from torch import nn
@@ -33,6 +35,22 @@ def set_batch_norm(net: nn.Module, mode: Mode) -> None:
                 parameter.requires_grad_(False)
             if mode == "frozen":
                 module.eval()
+
+
+@contextmanager
+def unrecorded(net: nn.Module) -> Iterator[None]:
+    """Inside the block batch norms normalise by their batch, and leave their running statistics as they are.
+
+    For views that a published network is not scored on: strong ones, puzzles, another domain's images.
+    """
+    recording = [module for module in net.modules() if isinstance(module, BATCH_NORMS) and module.track_running_stats]
+    for module in recording:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in recording:
+            module.track_running_stats = True
 
 
 def require_sense(network: Section, mode: Mode, key: str = "network") -> None:

@@ -77,7 +77,7 @@ def test_budgets_above_the_floor_are_fine(problems) -> None:
         ),
         ({"budget": {"share": 1.5}}, r"selene\.budget\.share: found 1\.5; expected: less than or equal to 1"),
         ({"budget": {"share": 0.5}, "network": DSNET}, r"budget: the network has no gates to close; expected routing"),
-        ({"unlabelled": 0}, r"selene: unlabelled is 0, and semi: mean_teacher learns from unlabelled images; raise it"),
+        ({"semi": "none", "publish": "teacher"}, r"selene: publish is teacher, and semi: none has none"),
         ({"begin_with": "supervised"}, r".*begin_with: found supervised.*"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",

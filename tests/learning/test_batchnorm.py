@@ -1,5 +1,6 @@
 """Batch norm in training: what each mode fixes, and which frozen statistics would mean nothing."""
 
+import copy
 from typing import get_args
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from fewmask.core.errors import ConfigError
-from fewmask.learning.batchnorm import Mode, require_sense, set_batch_norm
+from fewmask.learning.batchnorm import Mode, require_sense, set_batch_norm, unrecorded
 from fewmask.nets.base.encoders import EncoderConfig
 from fewmask.nets.dsnet import dsnet
 
@@ -163,3 +164,23 @@ def test_statistics_of_another_input_scale_are_not_frozen(encoder, weights, whos
 def test_statistics_that_belong_to_the_weights_are_frozen(fields):
     assert refused(EncoderConfig(**fields)) == []
     assert refused(EncoderConfig()) == ["frozen"]
+
+
+def test_what_is_not_recorded_is_normalised_by_its_batch_all_the_same():
+    net, x = nn.Sequential(*small()[:2]).train(), 2 + torch.randn(4, 3, 5, 5)
+    before = copy.deepcopy(net.state_dict())
+    with unrecorded(net):
+        found = net(x)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert torch.equal(found, net(x))
+    assert not torch.equal(net[1].running_mean, before["1.running_mean"])  # recorded again
+
+
+def test_what_is_frozen_or_has_no_statistics_is_so_in_unrecorded_passes_and_after_them():
+    frozen, without = nn.BatchNorm2d(3).eval(), nn.BatchNorm2d(3, track_running_stats=False)
+    frozen.running_mean.fill_(1.0)
+    x = torch.randn(4, 3, 5, 5)
+    with unrecorded(nn.Sequential(frozen, without)):
+        inside = frozen(x)
+    assert torch.equal(inside, frozen(x))
+    assert (frozen.track_running_stats, without.track_running_stats) == (True, False)

@@ -8,6 +8,8 @@ never enters the memory (section 4.3.2).
 Choices, where paper and released code differ (docs/methods/contrastive.md has them all, and the switches):
 - the memory's vectors are weighted and ranked by their own attention, highest first, as in the paper. The code's
   weights are all one, and it keeps the lowest;
+- the student's running statistics are those of labelled weak views. The code's are of all views in training, and are
+  taken again from clean images afterwards;
 - the decay of the teacher, the ramp of the pseudo-labels, the normalised entropy and the normalisers of the
   cross-entropies are the code's;
 - the weak and strong views are Table 1's.
@@ -15,6 +17,7 @@ Choices, where paper and released code differ (docs/methods/contrastive.md has t
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -27,7 +30,7 @@ from fewmask.consistency.augment import Augment, StrongAugment, WeakAugment, aug
 from fewmask.consistency.classmix import Views
 from fewmask.consistency.ema import Ema
 from fewmask.core.masks import IGNORE
-from fewmask.learning.batchnorm import Mode
+from fewmask.learning.batchnorm import Mode, unrecorded
 from fewmask.learning.config import BeginningConfig, TwoDomainsConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
 from fewmask.learning.losses import cross_entropy, mean_of_valid
@@ -112,19 +115,21 @@ class Contrastive(Learner):
         contrasting = bool(config.lambda_contr) and done > config.warm_up
         labelled = self._augmented(config.weak, batch.x_l, batch.y_l, torch.ones_like(batch.y_l, dtype=torch.float))
         alone = not (config.lambda_pseudo or config.lambda_ent or config.lambda_contr)
-        unlabelled = None if alone else self._anchored(batch.x_u, counted=not batch.source)
+        unlabelled = None if alone or not len(batch.x_u) else self._anchored(batch)
         weights, terms = self.class_weights(done), {}
         if unlabelled:
-            features, logits = self.student(unlabelled.x)
+            features, logits = self._seen(unlabelled.x, recorded=False)
             logs = logits.float().log_softmax(1)
             terms["pseudo"] = pseudo_loss(logs, unlabelled.labels, unlabelled.confidence**config.sharpening, weights)
             terms["ent"] = entropy(logs, unlabelled.labels, config.entropy == "normalised")
             if contrasting:
                 terms["contr"] = self.student.contrast(features, unlabelled.labels, self.memory)
-        features, logits = self.student(labelled.x)  # apart from the others: batch statistics of its own
+        elif config.publish == "teacher":
+            self.teacher(labelled.x)  # for its statistics
+        features, logits = self._seen(labelled.x, recorded=not batch.source)
         terms["sup"] = cross_entropy(logits, labelled.labels, weights)  # (4)
         if contrasting:
-            terms["contr"] = terms["contr"] + self.student.contrast(features, labelled.labels, self.memory)
+            terms["contr"] = terms.get("contr", 0) + self.student.contrast(features, labelled.labels, self.memory)
         yield Update.weighted("student", terms | self._filled(), self._lambdas(done))  # (1)
         if config.lambda_contr and 2 * done > config.warm_up and not batch.source:
             self.teacher.net.remember(labelled, self.memory, len(labelled.x) * self._kept)
@@ -139,13 +144,21 @@ class Contrastive(Learner):
     def _augmented(self, config: Augment, x: Tensor, labels: Tensor, confidence: Tensor) -> Views:
         return augment(config, x, labels, confidence, self.task.normalise)
 
-    def _anchored(self, x: Tensor, counted: bool) -> Views:
-        """A strong views of each image, with what the teacher says of the image itself: eq. (5)."""
-        confidence, labels = self.teacher(x)[1].float().softmax(1).max(1)
-        if counted:
+    def _seen(self, x: Tensor, recorded: bool) -> tuple[Tensor, Tensor]:
+        """The student's features and logits of views of one kind: each has batch statistics of its own."""
+        with nullcontext() if recorded else unrecorded(self.student):
+            features, logits = self.student(x)
+        return features, logits
+
+    def _anchored(self, batch: Batch) -> Views:
+        """A strong views of each unlabelled image, with what the teacher says of the image itself: eq. (5)."""
+        confidence, labels = self.teacher(batch.x_u)[1].float().softmax(1).max(1)
+        if batch.shown_u is not None:
+            labels = labels.masked_fill(~batch.shown_u, IGNORE)
+        if not batch.source:
             self._count(labels)
         times = self.config.augmentations
-        copies = (part.repeat(times, *(1,) * (part.dim() - 1)) for part in (x, labels, confidence))
+        copies = (part.repeat(times, *(1,) * (part.dim() - 1)) for part in (batch.x_u, labels, confidence))
         return self._augmented(self.config.strong, *copies)
 
     @cached_property
@@ -163,7 +176,7 @@ class Contrastive(Learner):
     def _count(self, labels: Tensor) -> None:
         """Area of each class in about one visit of all unlabelled images: a sum that forgets at that rate."""
         pixels = labels.flatten()
-        counts = pixels.new_zeros(self.classes).index_add_(0, pixels, torch.ones_like(pixels))
+        counts = pixels.new_zeros(IGNORE + 1).index_add_(0, pixels, torch.ones_like(pixels))[: self.classes]
         forgotten = len(labels) / self.images[1].clamp(min=len(labels))
         self.pseudo_area.mul_(1 - forgotten).add_(counts / labels[0].numel())
 

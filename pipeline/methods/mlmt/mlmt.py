@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from fewmask.consistency.augment import Augment, augment
 from fewmask.consistency.ema import Ema
 from fewmask.core.params import Size
+from fewmask.learning.batchnorm import unrecorded
 from fewmask.learning.colours import Intensity, Probability, Sigmas, Turn
 from fewmask.learning.config import BeginningConfig, JoinedConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, Learner, Task, Update
@@ -119,19 +120,25 @@ class MLMT(Learner):
         config, z = self.config, self.student(batch.x_l).float()
         terms = {"cls": binary_cross_entropy(z, batch.z_l)}  # (6), first term
         if config.lambda_cons:
-            terms["cons"] = self._consistency(batch, z)
+            terms |= self._consistency(batch, z)
         begin, end = config.ramp
         lambdas = {"cls": 1.0, "cons": config.lambda_cons * linear_ramp(t, begin, end - begin)}
         yield Update.weighted("student", terms, lambdas)  # (6)
         self.teacher.update(self.student, min(1 - 1 / (round(t * config.steps) + 1), config.decay))
 
-    def _consistency(self, batch: Batch, z: Tensor) -> Tensor:
-        """Eq. (6), second term; ``z`` (B, C) are the student's logits of the labelled images."""
-        student, teacher = self.student(self._strong(batch.x_u)).float(), self.teacher(mirrored(batch.x_u)).float()
-        if self.config.consistency == "cosine":
-            return (1 - F.cosine_similarity(student, teacher)).mean()
-        student, teacher = torch.cat([z, student]), torch.cat([self.teacher(mirrored(batch.x_l)).float(), teacher])
-        return F.mse_loss(student.sigmoid(), teacher.sigmoid())
+    def _consistency(self, batch: Batch, z: Tensor) -> dict[str, Tensor]:
+        """Eq. (6), second term, if it has any images; ``z`` (B, C) are the student's logits of the labelled ones."""
+        cosine, pairs = self.config.consistency == "cosine", []
+        if len(batch.x_u):
+            with unrecorded(self.student):
+                student = self.student(self._strong(batch.x_u)).float()
+            pairs.append((student, self.teacher(mirrored(batch.x_u)).float()))
+        if not cosine or not pairs:  # without unlabelled images for the teacher's batch statistics
+            pairs.insert(0, (z, self.teacher(mirrored(batch.x_l)).float()))
+        student, teacher = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        if not cosine:
+            return {"cons": F.mse_loss(student.sigmoid(), teacher.sigmoid())}
+        return {"cons": (1 - F.cosine_similarity(student, teacher)).mean()} if len(batch.x_u) else {}
 
     def _strong(self, x: Tensor) -> Tensor:
         labels = x.new_zeros((len(x), *x.shape[2:]), dtype=torch.long)

@@ -9,14 +9,15 @@ Choices, where paper and released code differ (docs/methods/s4gan.md has them al
 - D sees all images as colours in 0..1. The code stretches them by the range of their batch, and true ones by the range
   of another batch, which reveals them;
 - eq. (2) is the mean absolute difference (code); ``norm: l2`` is its Euclidean length (paper, maybe);
-- the losses are means over pixels (code), not sums.
+- the losses are means over pixels (code), not sums; the padding of a view is no target (ours);
+- without unlabelled images, the control, D has no map to judge and is not trained.
 """
 
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from fewmask.core.masks import IGNORE
@@ -29,18 +30,28 @@ from fewmask.learning.optim import OptimiserConfig
 from fewmask.methods.s4gan.discriminator import Discriminator, DiscriminatorConfig, one_hot
 
 
+class PlayerOptimiser(OptimiserConfig):
+    """The paper's, in whatever params leave out."""
+
+    name: Literal["sgd", "adam", "adamw"] = "adam"
+    lr: PositiveFloat = 1e-4
+    beta_2: float = Field(default=0.99, ge=0, lt=1)
+
+
 class PlayerConfig(DiscriminatorConfig):
     """The second player and its own optimiser."""
 
-    optimiser: OptimiserConfig = OptimiserConfig(name="adam", lr=1e-4, momentum=0.9, beta_2=0.99)
+    optimiser: PlayerOptimiser = PlayerOptimiser()
 
 
 class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningConfig):
     """``lambda_fm`` and ``lambda_st`` weigh eqs. (2) and (3); 0 leaves a term out, as in Table 6.
 
-    ``gamma``: images that D scores above it teach S; 1 stops them all. ``adversarial: standard`` is the row SGAN of
-    that table: S learns to make D take its maps for true, with the weight ``lambda_fm``. ``weight_c`` is for eq. (1);
-    the paper's is null.
+    - ``gamma``: what is above it teaches S; 1 stops all. ``gate`` says what is compared with it: D's score of an image,
+      or the ``confidence`` of S, the mean over an image of its largest probabilities, or each of these ``pixels``.
+    - ``adversarial: standard`` is the row SGAN of Table 6: S learns to make D take its maps for true, with the weight
+      ``lambda_fm``.
+    - ``weight_c`` is for eq. (1); the paper's is null.
     """
 
     batch_norm: Mode = "statistics"
@@ -49,6 +60,7 @@ class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningCo
     norm: Literal["l1", "l2"] = "l1"
     lambda_fm: NonNegativeFloat = 0.1
     lambda_st: NonNegativeFloat = 1.0
+    gate: Literal["discriminator", "confidence", "pixels"] = "discriminator"
     gamma: float = Field(default=0.6, ge=0, le=1)
 
     def optimiser_of(self, player: str) -> OptimiserConfig:
@@ -76,14 +88,21 @@ class S4GAN(Learner):
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         config, count = self.config, len(batch.x_l)
-        s_l, s_u = self.net(batch.x_l), self.net(batch.x_u).float()  # apart: batch statistics of their own
+        s_l = self.net(batch.x_l)
+        ce = cross_entropy(s_l, batch.y_l, self.weights)  # (1)
+        if not len(batch.x_u):
+            yield Update("net", ce, {"ce": ce.detach()})
+            return
+        s_u = self.net(batch.x_u).float()  # apart: batch statistics of their own
         real = self._pairs(one_hot(batch.y_l, self.classes), batch.x_l)  # y_l (+) x_l
         fake = self._pairs(s_u.softmax(1), batch.x_u)  # S(x_u) (+) x_u
         deceived, phi_u = self.discriminator(fake)
         judged, phi = self.discriminator(torch.cat([real, fake.detach()]))  # serves (2) and (5)
-        passed = deceived.detach().float().sigmoid() > config.gamma
-        y_star = most_likely(s_u.detach()).masked_fill(~passed[:, None, None], IGNORE)
-        ce = cross_entropy(s_l, batch.y_l, self.weights)  # (1)
+        y_star = most_likely(s_u.detach())
+        if batch.shown_u is not None:
+            y_star = y_star.masked_fill(~batch.shown_u, IGNORE)
+        passed = self._judged(deceived.detach(), s_u.detach(), y_star != IGNORE) > config.gamma
+        y_star = y_star.masked_fill(~passed, IGNORE)
         if config.adversarial == "standard":
             fm = towards(deceived, 1)
         else:
@@ -96,6 +115,15 @@ class S4GAN(Learner):
         scores = judged.detach().float().sigmoid()
         terms = {"d": d.detach(), "d_real": scores[:count].mean(), "d_fake": scores[count:].mean()}
         yield Update("discriminator", d, terms)
+
+    def _judged(self, deceived: Tensor, s_u: Tensor, shown: Tensor) -> Tensor:
+        """What gamma is compared with, of an image (U, 1, 1) or of each pixel (U, H, W); 0 in padding."""
+        if self.config.gate == "discriminator":
+            return deceived.float().sigmoid()[:, None, None]
+        confidence = s_u.softmax(1).amax(1) * shown
+        if self.config.gate == "pixels":
+            return confidence
+        return confidence.sum((1, 2), keepdim=True) / shown.sum((1, 2), keepdim=True).clamp_min(1)
 
     def _pairs(self, maps: Tensor, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) beside their images (B, 3, H, W), colours in 0..1, whoever made the maps."""

@@ -9,35 +9,40 @@ Choices, where the paper is silent or misprinted (docs/methods/selene.md has the
 - eq. (3) is a mean over pixels and classes, not a sum. Eqs. (3), (5), (6) are means over labelled and unlabelled images
   together. lambda_2 has its value for such means in the code that the paper builds on;
 - one puzzle is drawn for each image, not all 100. Student and teacher, or both peers, see the same one;
-- labelled and unlabelled images pass through a network together.
+- labelled and unlabelled images pass through a network together. Where these are puzzles, the published network's
+  running statistics are taken from the images as they are.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from math import ceil
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.consistency.ema import Ema
 from fewmask.core.errors import ConfigError
+from fewmask.core.masks import IGNORE
 from fewmask.core.params import Section
 from fewmask.costs.route_cost import Costs, costs_of
+from fewmask.learning.batchnorm import unrecorded
 from fewmask.learning.class_weights import ClassWeightsConfig, fill_class_weights
 from fewmask.learning.config import BeginningConfig, TwoDomainsConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update, most_likely
-from fewmask.learning.losses import cross_entropy
+from fewmask.learning.losses import cross_entropy, mean_of_valid
 from fewmask.learning.schedules import linear_ramp
 from fewmask.methods.selene.hard_pixels import OhemConfig, ohem_cross_entropy
-from fewmask.methods.selene.jigsaw import TABLE, Puzzles, draw_puzzles, reordered
+from fewmask.methods.selene.jigsaw import TABLE, draw_puzzles
 from fewmask.methods.selene.pretext import Solver
 from fewmask.nets.base.segnet import Features, Levels, SegNet, maps_of
 from fewmask.nets.routing.routing import encoder_of
 
 LAMBDA_2 = {"none": 0.0, "mean_teacher": 100.0, "co_teaching": 5.0}  # the paper's; on VOC 0.5 to 1.5 for co-teaching
 NOMINAL = (512, 512)  # where views are whole images: shares of cost hardly depend on the size
+PLAIN = 100  # last steps in which images as they are give the statistics: all else weighs less than 0.0001 then
 
 
 class BudgetConfig(Section):
@@ -66,7 +71,6 @@ class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningCo
     - ``weight_c``: the paper's is null.
     """
 
-    unlabelled: NonNegativeInt = 0  # puzzles may be of labelled images alone
     network: dict[str, Any] = Field(default={})
     semi: Literal["none", "mean_teacher", "co_teaching"] = "mean_teacher"
     jigsaw: bool = True
@@ -85,9 +89,7 @@ class Config(UnlabelledConfig, ClassWeightsConfig, TwoDomainsConfig, BeginningCo
         return whole * linear_ramp(t, 0, self.ramp)
 
     @model_validator(mode="after")
-    def _has_what_it_learns_from(self) -> Self:
-        if self.semi != "none" and not self.unlabelled:
-            raise ValueError(f"unlabelled is 0, and semi: {self.semi} learns from unlabelled images; raise it")
+    def _networks_make_sense(self) -> Self:
         if self.publish == "teacher" and self.semi != "mean_teacher":
             raise ValueError(f"publish is teacher, and semi: {self.semi} has none; write publish: student")
         if self.semi == "co_teaching" and self.begin_with == "supervised":
@@ -126,33 +128,41 @@ class Selene(Learner):
         fill_class_weights(self.weights, data, self.config.weight_c)
 
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
-        x, y, puzzles = self._shown(batch)
-        features = {name: _net(player).features(x) for name, player in self.players().items()}
-        logits = {name: self._logits(name, of, x) for name, of in features.items()}
+        (plain, y), labelled = self._seen(batch), len(batch.y_l)
+        puzzles = draw_puzzles(len(plain), self.config.shuffled, plain.device) if self.config.jigsaw else None
+        x, y = (puzzles(plain), puzzles(y)) if puzzles else (plain, y)
+        with unrecorded(self) if puzzles else nullcontext():
+            features = {name: _net(player).features(x) for name, player in self.players().items()}
+            logits = {name: self._logits(name, of, x) for name, of in features.items()}
+            p_t = self.teacher(x).float().softmax(1) if self.teacher is not None else None
         for name in self.players():
-            terms = {"sup": self._supervised(logits[name][: len(y)], y)}  # (1), (7)
-            if puzzles is not None:
-                terms["jig"] = self._puzzled(name, features[name], puzzles.classes, len(y))
-            if self.teacher is not None:
-                p_t = self.teacher(x).float().softmax(1)
-                terms["mt"] = F.mse_loss(logits[name].float().softmax(1), p_t)  # (3)
+            terms = {"sup": self._supervised(logits[name][:labelled], y[:labelled])}  # (1), (7)
+            if puzzles:
+                terms["jig"] = self._puzzled(name, features[name], puzzles.classes, labelled)
+            if p_t is not None:
+                terms["mt"] = mean_of_valid((logits[name].float().softmax(1) - p_t).square().mean(1), y)  # (3)
             if self.peer is not None:
-                other = logits["peer" if name == "net" else "net"]
-                terms["cps"] = cross_entropy(logits[name], most_likely(other))  # (5), (6)
+                other = most_likely(logits["peer" if name == "net" else "net"])
+                terms["cps"] = cross_entropy(logits[name], other.masked_fill(y == IGNORE, IGNORE))  # (5), (6)
             terms |= self._budget(features[name])
             yield Update.weighted(name, terms, self._lambdas(t), "" if name == "net" else "_peer")  # (8)
         if self.teacher is not None:
             self.teacher.update(_net(self.net), self.config.decay)  # (2)
+        if puzzles and round(t * self.config.steps) >= self.config.steps - PLAIN:
+            with torch.no_grad():
+                self.result()[1](plain)  # for its statistics
 
-    def _shown(self, batch: Batch) -> tuple[Tensor, Tensor, Puzzles | None]:
-        """The images that are looked at, labelled ones first, the masks of these, and the puzzles they were made."""
-        if self.config.semi == "none" and not self.config.jigsaw:
-            return batch.x_l, batch.y_l, None
-        x = torch.cat([batch.x_l, batch.x_u]) if len(batch.x_u) else batch.x_l
-        if not self.config.jigsaw:
-            return x, batch.y_l, None
-        puzzles = draw_puzzles(len(x), self.config.shuffled, x.device)
-        return puzzles(x), reordered(batch.y_l, puzzles.orders[: len(batch.y_l)]), puzzles
+    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The images that are looked at, labelled ones first, and their masks, (B + U, H, W) int64.
+
+        In place of the masks that unlabelled images lack, 0 is the image and 255 the padding of its view.
+        """
+        if (self.config.semi == "none" and not self.config.jigsaw) or not len(batch.x_u):
+            return batch.x_l, batch.y_l
+        y_u = batch.y_l.new_zeros((len(batch.x_u), *batch.y_l.shape[1:]))
+        if batch.shown_u is not None:
+            y_u = y_u.masked_fill(~batch.shown_u, IGNORE)
+        return torch.cat([batch.x_l, batch.x_u]), torch.cat([batch.y_l, y_u])
 
     def _logits(self, name: str, features: Features, x: Tensor) -> Tensor:
         net = _net(self.players()[name])

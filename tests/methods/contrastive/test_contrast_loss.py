@@ -110,6 +110,7 @@ def test_gradient_of_the_weights_never_reaches_the_vectors():
 
 
 def test_identical_vectors_cost_nothing_and_opposite_ones_two():
+    """Also where those of all classes are identical: nothing keeps classes apart."""
     memory, attention, other = made([SIZE] * C)
     memory.vectors[:] = F.normalize(torch.ones(D, dtype=torch.float64), dim=0)
     for factor, expected in ((4.0, 0.0), (-0.2, 2.0)):

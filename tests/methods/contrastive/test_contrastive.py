@@ -465,6 +465,59 @@ def test_the_memory_of_a_class_that_is_never_seen_stays_empty(batch):
     assert made.memory.filled[:2].sum() > 0
 
 
+def test_padding_of_an_unlabelled_view_is_no_target(batch):
+    """It has no label, no entropy and no area: as if the views ended there."""
+    shown = torch.ones(2, 32, 48, dtype=torch.bool)
+    shown[:, :, 24:] = False
+    made, twin = learner(augmentations=1), learner()
+    terms = run(made, replace(batch, shown_u=shown), 0.0)
+    confidence, labels = (part[..., :24] for part in twin.teacher(batch.x_u)[1].softmax(1).max(1))
+    logs = twin.student(batch.x_u)[1].log_softmax(1)[..., :24]
+    pseudo = pseudo_loss(logs, labels, confidence**6, None) / 2  # all pixels are in its denominator
+    assert terms["pseudo"].item() == pytest.approx(pseudo.item(), rel=1e-5)
+    assert terms["ent"].item() == pytest.approx(entropy(logs, labels, True).item(), rel=1e-5)
+    assert made.pseudo_area.sum().item() == pytest.approx(0.5 * 2)
+
+
+# ---- the control
+
+
+def test_without_unlabelled_images_the_labelled_half_of_the_terms_stays(batch):
+    made, twin = learner(lambda_contr=0.3), learner(lambda_contr=0.3)
+    fill(made, batch)
+    twin.load_state_dict(made.state_dict())
+    terms = run(made, replace(batch, x_u=batch.x_u[:0]), 0.5)
+    features, logits = twin.student(batch.x_l)
+    contr = twin.student.contrast(features, batch.y_l, twin.memory)
+    sup = cross_entropy(logits, batch.y_l, twin.class_weights(50))
+    assert set(terms) == {"sup", "contr", "memory", "loss"}
+    assert terms["loss"].item() == pytest.approx((sup + 0.3 * contr).item(), rel=1e-5)
+    assert contr > 0
+
+
+# ---- what is published
+
+
+@pytest.mark.parametrize(("source", "moves"), [(False, True), (True, False)])
+def test_the_student_s_statistics_are_of_weak_views_of_the_target(batch, source, moves):
+    made, twin = learner(strong=STILL | {"jitter": 1.0, "brightness": 1.0}), learner()
+    run(made, replace(batch, source=source), 0.0)
+    if moves:
+        twin.student(batch.x_l)
+    found, expected = made.result()[1].state_dict(), twin.result()[1].state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+@pytest.mark.parametrize("lambdas", [{}, {"lambda_pseudo": 0, "lambda_ent": 0, "lambda_contr": 0}])
+def test_a_published_teacher_has_statistics_whoever_it_labels(batch, lambdas):
+    """As where there is nobody to label."""
+    made = learner(publish="teacher", **lambdas)
+    before = {name: value.clone() for name, value in made.result()[1].state_dict().items()}
+    run(made, replace(batch, x_u=batch.x_u[:0]), 0.0)
+    moved = [name for name, value in made.result()[1].state_dict().items() if not torch.equal(value, before[name])]
+    assert any(name.endswith("running_mean") for name in moved)
+
+
 @pytest.mark.parametrize("publish", ["student", "teacher"])
 def test_what_is_published(batch, publish):
     made = learner(publish=publish)

@@ -158,6 +158,29 @@ def test_the_teacher_gets_no_gradient(batch):
     assert all(parameter.grad is None for parameter in made.teacher.parameters())
 
 
+@pytest.mark.parametrize(("consistency", "terms"), [("cosine", {"cls"}), ("mse", {"cls", "cons"})])
+def test_without_unlabelled_images_their_consistency_goes_and_that_of_others_stays(batch, consistency, terms):
+    made, other = (learner(consistency=consistency, unlabelled=0) for _ in range(2))
+    apart(made), apart(other)
+    update = next(made.step(Batch(batch.x_l, batch.y_l, batch.x_u[:0], z_l=batch.z_l), 0.9))
+    assert set(update.terms) == terms
+    if consistency == "mse":
+        expected = F.mse_loss(other.student(batch.x_l).sigmoid(), other.teacher(batch.x_l).sigmoid())
+        assert update.terms["cons"].item() == pytest.approx(expected.item(), rel=1e-4)
+    other.teacher(batch.x_l)
+    names = [name for name in made.teacher.state_dict() if name.endswith("running_mean")]
+    states = learner().teacher.state_dict(), made.teacher.state_dict()
+    assert all(not torch.equal(states[0][name], states[1][name]) for name in names)
+
+
+def test_strong_views_leave_the_student_s_statistics_alone(batch):
+    made, other = learner(strong={"jitter": 1, "blur": 0}, publish="student"), learner()
+    list(made.step(batch, 0.9))
+    other.student(batch.x_l)
+    states = made.student.state_dict(), other.student.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_without_consistency_unlabelled_images_are_not_looked_at(batch):
     made = learner(lambda_cons=0, publish="student")
     update = next(made.step(Batch(batch.x_l, batch.y_l, batch.x_u * torch.nan, z_l=batch.z_l), 0.9))

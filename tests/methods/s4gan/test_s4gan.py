@@ -1,6 +1,7 @@
 """s4GAN: its terms by hand, who moves whom, the gate, and what one step costs."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,7 @@ def test_the_defaults_are_those_of_the_paper_and_its_code():
     config = Config.model_validate({"steps": 1, "batch": 1, "unlabelled": 1, "optimiser": {"lr": 0.1}})
     assert (config.gamma, config.lambda_fm, config.lambda_st) == (0.6, 0.1, 1.0)
     assert (config.adversarial, config.norm, config.weight_c) == ("feature_matching", "l1", None)
+    assert config.gate == "discriminator"
     assert config.batch_norm == "statistics"
     assert (config.discriminator.width, config.discriminator.dropout) == (1.0, 0.5)
 
@@ -143,6 +145,45 @@ def test_no_image_passes_and_the_term_is_exactly_0(batch):
     assert update.terms["gate"].item() == 0
     assert update.terms["st"].item() == 0
     assert update.loss.item() == update.terms["ce"].item()
+
+
+@pytest.mark.parametrize("gate", ["confidence", "pixels"])
+def test_the_gate_may_ask_how_sure_the_network_is(batch, gate):
+    """Of an image, by the mean of its largest probabilities over what is not padding; or of each pixel."""
+    shown = torch.ones(3, 32, 48, dtype=torch.bool)
+    shown[:, :, 30:] = False
+    shown[2] = False  # nothing of it is seen
+    net = learner().net
+    net(batch.x_l)
+    logits = net(batch.x_u)
+    confidence, y_star = logits.softmax(1).max(1)
+    means = [confidence[i][shown[i]].mean() for i in range(2)]
+    gamma = (sum(means) / 2).item()
+    passed = confidence > gamma
+    if gate == "confidence":
+        passed = torch.stack([means[0] > gamma, means[1] > gamma, torch.tensor(False)])[:, None, None].expand(3, 32, 48)
+    assert 0 < (passed & shown).sum() < shown.sum()
+    update = next(learner(gate=gate, gamma=gamma).step(replace(batch, shown_u=shown), 0.0))
+    st = F.cross_entropy(logits, y_star.masked_fill(~(passed & shown), 255), ignore_index=255)
+    assert update.terms["st"].item() == pytest.approx(st.item(), rel=1e-5)
+    share = passed if gate == "confidence" else passed & shown
+    assert update.terms["gate"].item() == pytest.approx(share.float().mean().item())
+
+
+def test_padding_is_no_target(batch):
+    shown = torch.ones(3, 32, 48, dtype=torch.bool)
+    shown[:, :, 30:] = False
+    update = next(learner(gamma=0).step(replace(batch, shown_u=shown), 0.0))
+    net = learner().net
+    net(batch.x_l)
+    logits = net(batch.x_u)[..., :30]
+    assert update.terms["st"].item() == pytest.approx(cross_entropy(logits, logits.argmax(1)).item(), rel=1e-5)
+
+
+def test_without_unlabelled_images_it_is_supervised_training(batch):
+    (update,) = learner().step(replace(batch, x_u=batch.x_u[:0]), 0.0)
+    assert set(update.terms) == {"ce"}
+    assert update.loss.item() == cross_entropy(learner().net(batch.x_l), batch.y_l).item()
 
 
 def test_fewer_images_pass_a_higher_gate(batch):
@@ -253,6 +294,11 @@ def test_each_player_has_its_optimiser():
     assert (own.name, own.lr, own.momentum, own.beta_2, own.schedule) == ("adam", 1e-4, 0.9, 0.99, "poly")
 
 
+def test_the_paper_s_optimiser_of_the_discriminator_can_be_changed_in_part():
+    own = learner(discriminator={"optimiser": {"lr": 0.001, "schedule": "constant"}}).config.discriminator.optimiser
+    assert (own.name, own.lr, own.beta_2, own.schedule) == ("adam", 0.001, 0.99, "constant")
+
+
 # ---- what a step costs
 
 
@@ -294,8 +340,10 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_step_asks_the_device_for_nothing(batch, round_trips):
-    made = learner(gamma=0.5)
+@pytest.mark.parametrize("gate", ["discriminator", "confidence", "pixels"])
+def test_a_step_asks_the_device_for_nothing(batch, round_trips, gate):
+    made = learner(gamma=0.5, gate=gate)
+    batch = replace(batch, shown_u=torch.ones(3, 32, 48, dtype=torch.bool))
     with Waits() as waits:
         list(made.step(batch, 0.5))
     assert (waits.found, round_trips) == ([], [])

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from fewmask.core.errors import ConfigError
 from fewmask.learning.fit import fit
 from fewmask.learning.learner import Batch, PixelCounts, Task
-from fewmask.learning.losses import cross_entropy
+from fewmask.learning.losses import cross_entropy, mean_of_valid
 from fewmask.methods.selene.hard_pixels import ohem_cross_entropy
 from fewmask.methods.selene.jigsaw import draw_puzzles
 from fewmask.methods.selene.selene import Config, Selene
@@ -57,6 +58,13 @@ def batch() -> Batch:
     y = torch.randint(0, 3, (2, 32, 48), generator=generator)
     y[:, :2] = 255
     return Batch(x[:2], y, x[2:])
+
+
+def padded(batch: Batch) -> Batch:
+    """The others are padding in their last twelve columns."""
+    shown = torch.ones(3, 32, 48, dtype=torch.bool)
+    shown[:, :, 36:] = False
+    return replace(batch, shown_u=shown)
 
 
 def gradients(module: torch.nn.Module) -> list[torch.Tensor | None]:
@@ -132,14 +140,23 @@ def test_the_teacher_s_term_by_hand(batch):
     assert next(made.step(Batch(batch.x_l, y, batch.x_u), 0.0)).terms["mt"].item() == pytest.approx(1 / 16)
 
 
-def test_the_teacher_s_term_is_a_mean_over_labelled_and_unlabelled_images(batch):
-    made = perturbed(learner(jigsaw=False))
+@pytest.mark.parametrize("unlabelled", [3, 0])
+@pytest.mark.parametrize("jigsaw", [False, True])
+def test_the_teacher_s_term_is_a_mean_over_pixels_of_all_images_that_are_not_padding(batch, jigsaw, unlabelled):
+    """Of labelled images those with a label: their padding is void."""
+    batch = replace(padded(batch), x_u=batch.x_u[:unlabelled], shown_u=padded(batch).shown_u[:unlabelled])
+    made, again = (perturbed(learner(jigsaw=jigsaw, unlabelled=unlabelled)) for _ in range(2))
+    torch.manual_seed(3)
     update = next(made.step(batch, 0.0))
-    again = perturbed(learner(jigsaw=False))
-    p_s, p_t = (net(torch.cat([batch.x_l, batch.x_u])).softmax(1) for net in (again.net, again.teacher))
-    squares = (p_s - p_t).square().sum((1, 2, 3)) / (3 * 32 * 48)  # of each image
+    torch.manual_seed(3)
+    x, known = torch.cat([batch.x_l, batch.x_u]), torch.cat([batch.y_l != 255, batch.shown_u])
+    if jigsaw:
+        puzzles = draw_puzzles(2 + unlabelled)
+        x, known = puzzles(x), puzzles(known)
+    p_s, p_t = again.net.net(x) if jigsaw else again.net(x), again.teacher(x)
+    squares = (p_s.softmax(1) - p_t.softmax(1)).square().movedim(1, 3)[known]
     assert update.terms["mt"].item() == pytest.approx(squares.mean().item(), rel=1e-4)
-    assert len(squares) == 5
+    assert 0 < known.sum() < known.numel()
 
 
 def test_the_peers_terms_by_hand(batch):
@@ -152,12 +169,15 @@ def test_the_peers_terms_by_hand(batch):
     assert second.terms["cps_peer"].item() == pytest.approx(math.log(3))
 
 
-def test_the_peers_terms_are_means_over_labelled_and_unlabelled_images(batch):
+def test_the_peers_terms_are_means_over_pixels_of_all_images_that_are_not_padding(batch):
+    batch = padded(batch)
     made, again = (of("co-teaching", lambda_2=0.5) for _ in range(2))
     first, second = made.step(batch, 0.0)
     s_a, s_b = (net(torch.cat([batch.x_l, batch.x_u])) for net in (again.net, again.peer))
-    assert first.terms["cps"].item() == pytest.approx(F.cross_entropy(s_a, s_b.argmax(1)).item(), rel=1e-5)
-    assert second.terms["cps_peer"].item() == pytest.approx(F.cross_entropy(s_b, s_a.argmax(1)).item(), rel=1e-5)
+    unknown = torch.cat([batch.y_l == 255, ~batch.shown_u])
+    y_a, y_b = (logits.argmax(1).masked_fill(unknown, 255) for logits in (s_a, s_b))
+    assert first.terms["cps"].item() == pytest.approx(cross_entropy(s_a, y_b).item(), rel=1e-5)
+    assert second.terms["cps_peer"].item() == pytest.approx(cross_entropy(s_b, y_a).item(), rel=1e-5)
     assert first.terms["sup"].item() == pytest.approx(cross_entropy(s_a[:2], batch.y_l).item(), rel=1e-5)
     assert second.terms["sup_peer"].item() == pytest.approx(cross_entropy(s_b[:2], batch.y_l).item(), rel=1e-5)
 
@@ -240,7 +260,7 @@ def test_without_puzzles_the_networks_see_the_batch_as_it_is(batch, row):
 
 @pytest.mark.parametrize(("row", "shuffled"), [("mean teacher and jigsaw", 0.5), ("co-teaching and jigsaw", 1.0)])
 def test_networks_see_the_same_puzzles_and_labels_move_with_them(batch, row, shuffled):
-    made, labels = of(row, shuffled=shuffled), []
+    made, labels = of(row, shuffled=shuffled, steps=1000), []
     seen = seen_by(made.net.net, made.peer.net if made.peer else made.teacher.net)
     made._supervised = lambda logits, y: labels.append(y) or 0 * logits.sum()
     torch.manual_seed(3)
@@ -253,6 +273,20 @@ def test_networks_see_the_same_puzzles_and_labels_move_with_them(batch, row, shu
     moved = puzzles._replace(orders=puzzles.orders[:2])(batch.y_l)
     assert all(torch.equal(y, moved) for y in labels)
     assert not torch.equal(moved, batch.y_l)
+
+
+@pytest.mark.parametrize("publish", ["student", "teacher"])
+@pytest.mark.parametrize(("t", "looks"), [(0.899, 0), (0.9, 1)])
+def test_in_the_last_100_steps_the_published_network_sees_the_images_as_they_are(batch, publish, t, looks):
+    made = of("mean teacher and jigsaw", publish=publish, steps=1000)
+    seen, net = [], made.result()[1]
+    net.blocks[0].register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
+    before = net.state_dict()
+    before = {name: value.clone() for name, value in before.items() if "running" in name}
+    list(made.step(batch, t))
+    plain = torch.cat([batch.x_l, batch.x_u])
+    assert [torch.equal(x, plain) for x in seen] == [False] + [True] * looks
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items()) is not bool(looks)
 
 
 @pytest.mark.parametrize("unlabelled", [0, 3])
@@ -286,7 +320,9 @@ def test_the_student_learns_from_its_teacher_as_from_a_target(batch):
     next(made.step(batch, 0.0)).loss.backward()
     x = torch.cat([batch.x_l, batch.x_u])
     logits, target = by_hand.net(x), by_hand.teacher(x).softmax(1)
-    (cross_entropy(logits[:2], batch.y_l) + 100 * (logits.softmax(1) - target).square().mean()).backward()
+    known = torch.cat([batch.y_l, torch.zeros(3, 32, 48, dtype=torch.long)])
+    distance = mean_of_valid((logits.softmax(1) - target).square().mean(1), known)
+    (cross_entropy(logits[:2], batch.y_l) + 100 * distance).backward()
     for found, expected in zip(gradients(made.net), gradients(by_hand.net), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
     assert all(gradient is None for gradient in gradients(made.teacher))
@@ -432,8 +468,6 @@ def test_a_budget_below_what_always_runs_is_refused():
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"unlabelled": 0}, "unlabelled is 0, and semi: mean_teacher learns from unlabelled images"),
-        ({"unlabelled": 0, "semi": "co_teaching"}, "unlabelled is 0, and semi: co_teaching"),
         ({"publish": "teacher", "semi": "none"}, "publish is teacher, and semi: none has none"),
         ({"publish": "teacher", "semi": "co_teaching"}, "publish is teacher, and semi: co_teaching has none"),
         ({"semi": "co_teaching", "begin_with": "supervised"}, "both peers would begin alike"),
