@@ -232,7 +232,8 @@ def test_its_control_trains_without_unlabelled_images(kind, batches, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [(kind, {"weak": SAME} if kind is Contrastive else {}) for kind in SCORED]
-    + [(Contrastive, {"weak": SAME, "publish": "teacher"}), (Selene, {"publish": "teacher"})],
+    + [(Contrastive, {"weak": SAME, "publish": "teacher"}), (Selene, {"publish": "teacher"})]
+    + [(ThreeStage, {"publish": "student"}), (Consistency, {"publish": "student", "dropout": 0.5})],
 )
 def test_statistics_of_the_published_network_are_of_weak_views(kind, changes, batches, tmp_path):
     """It is scored on such views: no strong one, and no puzzle, moves the running statistics of its batch norms."""

@@ -24,6 +24,7 @@ from fewmask.consistency.augment import StrongViews, augment
 from fewmask.consistency.classmix import Views
 from fewmask.consistency.ema import Ema
 from fewmask.core.masks import IGNORE
+from fewmask.learning.batchnorm import unrecorded
 from fewmask.learning.class_weights import ClassWeightsConfig, fill_class_weights
 from fewmask.learning.config import BeginningConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
@@ -95,9 +96,10 @@ class Consistency(Learner):
         sure = self.thresholds(labels, confidence, shown)
         weak = Views(batch.x_u, labels.masked_fill(~shown, IGNORE), sure.float())
         strong = self._strong(weak)
-        terms = {"unsup": masked_cross_entropy(self.student(strong.x), strong)}
-        if self.config.dropout:
-            terms["drop"] = masked_cross_entropy(self._dropped(weak.x), weak)
+        with unrecorded(self.student):
+            terms = {"unsup": masked_cross_entropy(self.student(strong.x), strong)}
+            if self.config.dropout:
+                terms["drop"] = masked_cross_entropy(self._dropped(weak.x), weak)
         return terms | {"kept": mean_of_valid(weak.confidence, weak.labels)}
 
     def _strong(self, weak: Views) -> Views:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fewmask.consistency.augment import StrongViews, augment
 from fewmask.consistency.ema import Ema
+from fewmask.learning.batchnorm import unrecorded
 from fewmask.learning.class_weights import ClassShareConfig, fill_class_weights
 from fewmask.learning.config import BeginningConfig, JoinedLabelsConfig, TwoDomainsConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
@@ -81,7 +82,9 @@ class Supervised(Learner):
         assert self.config.strong is not None
         (x, x_j), (y, y_j) = (part.split([len(part) - batch.joined, batch.joined]) for part in (batch.x_l, batch.y_l))
         views = augment(self.config.strong, x_j, y_j, torch.ones_like(y_j, dtype=x_j.dtype), self.task.normalise)
-        return torch.cat([self.net(x), self.net(views.x)]), torch.cat([y, views.labels])
+        logits = self.net(x)
+        with unrecorded(self.net):
+            return torch.cat([logits, self.net(views.x)]), torch.cat([y, views.labels])
 
     def result(self) -> tuple[dict[str, Any], nn.Module]:
         return self.task.network, self.net if self.average is None else self.average.net

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from fewmask.consistency.ema import Ema
 from fewmask.core.errors import ConfigError
 from fewmask.core.masks import IGNORE
-from fewmask.learning.batchnorm import Mode
+from fewmask.learning.batchnorm import Mode, unrecorded
 from fewmask.learning.class_weights import ClassShareConfig, fill_class_weights
 from fewmask.learning.config import BeginningConfig, StoredLabelsConfig, TwoDomainsConfig, UnlabelledConfig
 from fewmask.learning.learner import Batch, LabelledData, Learner, Task, Update
@@ -94,9 +94,7 @@ class ThreeStage(Learner):
     def step(self, batch: Batch, t: float) -> Iterator[Update]:
         labelled, (height, width) = len(batch.x_l), batch.x_l.shape[2:]
         strong = draw_strong(self.config.strong or UNCHANGED, len(batch.x_u), (height, width))
-        views = [x for x in (batch.x_l, strong.images(batch.x_u)) if len(x)]  # A is the identity for labelled images
-        passes = [self.student(x) for x in views]  # f(A x), g(A x), apart
-        segmented, branch = (torch.cat(parts) for parts in zip(*passes, strict=True))
+        segmented, branch = self._seen(batch.x_l, strong.images(batch.x_u))  # f(A x), g(A x)
         terms = {"seg": cross_entropy(segmented[:labelled], batch.y_l, self.weights)}  # (2)
         p = self.teacher(torch.cat([batch.x_l, batch.x_u]))  # f'(x); its statistics need it always
         if self.config.lambda_1:
@@ -114,6 +112,18 @@ class ThreeStage(Learner):
         lambdas = {"seg": 1.0, "con": lambda_1, "pl": self.config.lambda_2}
         yield Update.weighted("student", terms, lambdas)  # (4), (5)
         self.teacher.update(self.student.net, piecewise(t, self.config.decay))
+
+    def _seen(self, x_l: Tensor, x_u: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of both branches, (B + U, C, H, W) each, of weak labelled and strong other views, which pass apart.
+
+        For labelled images A is the identity.
+        """
+        segmented, branch = self.student(x_l)
+        if not len(x_u):
+            return segmented, branch
+        with unrecorded(self.student):
+            strong = self.student(x_u)
+        return torch.cat([segmented, strong[0]]), torch.cat([branch, strong[1]])
 
     def _counted(self, logits: Tensor) -> Tensor:
         """The teacher's logits (B, C, H, W) -> the most likely class (B, H, W) int64, 255 below the threshold."""

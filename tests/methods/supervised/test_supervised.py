@@ -91,6 +91,13 @@ def test_strong_views_are_of_joined_images_alone_and_pass_apart():
     assert not torch.equal(strong, batch.x_l[2:])
 
 
+def test_strong_views_leave_the_statistics_alone():
+    method, twin, batch = learner(**STRONG), learner(), joined()
+    loss(method, batch), twin.net(batch.x_l[:2])
+    found, expected = method.result()[1].state_dict(), twin.result()[1].state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
 def test_strong_views_that_change_nothing_leave_labels_and_images_as_they_are():
     """One mean over all pixels, weighted by class, of two passes."""
     same = {"jitter": 0.0, "grey": 0.0, "blur": 0.0, "mix": 0.0}
