@@ -34,6 +34,7 @@ SMALL = {
     "split": {"labelled": 5, "cover": 0},
     "network": {"name": "dsnet", "width": 0.25, "blocks": [1, 1, 1, 1]},
     "supervised": {"steps": 30, "batch": 2, "optimiser": {"name": "adamw", "lr": 0.01}},
+    "consistency": {"steps": 4, "batch": 2, "unlabelled": 2, "optimiser": {"name": "adamw", "lr": 0.01}},
     "auxiliary": {
         "network": {"steps": 4, "batch": 2, "network": {"width": 0.1}, "optimiser": {"name": "adam", "lr": 0.001}},
         "retrain": {},
@@ -339,7 +340,7 @@ MISTAKES = [  # each run of `check` is told several
     {
         "split": (
             {"labelled": 10},
-            "no unlabelled image; expected some for contrastive, s4gan, mlmt, selene. Add images",
+            "no unlabelled image; expected some for consistency, contrastive, s4gan, mlmt, selene. Add images",
         )
     },
 ]
@@ -373,7 +374,7 @@ def test_check_reads_the_source_domain_too(tmp_path, run_stage):
 
 
 def test_check_takes_labelled_images_for_unlabelled_ones_and_reads_no_weights(tmp_path, run_stage):
-    everyone = {name: {**SMALL[name], "unlabelled_pool": "all"} for name in ("contrastive", "s4gan", "mlmt", "selene")}
+    everyone = {name: {**SMALL[name], "unlabelled_pool": "all"} for name in ("consistency", "contrastive", "s4gan", "mlmt", "selene")}
     encoder = {"encoder": "resnet18", "output_stride": 32, "weights": "params.yaml"}
     everyone["mlmt"] |= {"begin_with": "weights", "encoder": encoder}
     write(tmp_path, {**SMALL, **everyone, "split": {"labelled": 10}})
