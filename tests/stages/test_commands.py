@@ -374,7 +374,8 @@ def test_check_reads_the_source_domain_too(tmp_path, run_stage):
 
 
 def test_check_takes_labelled_images_for_unlabelled_ones_and_reads_no_weights(tmp_path, run_stage):
-    everyone = {name: {**SMALL[name], "unlabelled_pool": "all"} for name in ("consistency", "contrastive", "s4gan", "mlmt", "selene")}
+    methods = ("consistency", "contrastive", "s4gan", "mlmt", "selene")
+    everyone = {name: {**SMALL[name], "unlabelled_pool": "all"} for name in methods}
     encoder = {"encoder": "resnet18", "output_stride": 32, "weights": "params.yaml"}
     everyone["mlmt"] |= {"begin_with": "weights", "encoder": encoder}
     write(tmp_path, {**SMALL, **everyone, "split": {"labelled": 10}})
