@@ -159,6 +159,7 @@ def read_method(folder: Path, name: str, images: Images, split: Split) -> Method
         by_image = ByImage.read(each.read_text(encoding="utf-8"))
         if not set(by_image.images) <= set(split.test):  # an image that is void all over has no row
             raise _DiffersError("scored on other images")
+        _same(int(by_image.matrices.sum()), int(matrix.sum()), "pixels")
     with _understood(strip):
         shown = _shown(strip, images, split)
     return Method(name, summary, iou, pixels, matrix, by_image, shown)

@@ -154,6 +154,8 @@ def test_the_difference_has_the_interval_of_its_images(page: Page, project: Path
         "image,actual,predicted,pixels\nx,tree,tree,1\n",
         "image\nx\n",
         "image,actual,predicted,pixels\ne0,tree,tree,many\n",
+        "image,actual,predicted,pixels\n",
+        "image,actual,predicted,pixels\ne0,tree,tree,1\n",
     ],
 )
 def test_scores_of_other_images_by_image_are_refused(page: Page, project: Path, table: str) -> None:

@@ -124,7 +124,7 @@ class MLMT(Learner):
         begin, end = config.ramp
         lambdas = {"cls": 1.0, "cons": config.lambda_cons * linear_ramp(t, begin, end - begin)}
         yield Update.weighted("student", terms, lambdas)  # (6)
-        self.teacher.update(self.student, min(1 - 1 / (round(t * config.steps) + 1), config.decay))
+        self.teacher.follow(self.student, config.decay, round(t * config.steps))
 
     def _consistency(self, batch: Batch, z: Tensor) -> dict[str, Tensor]:
         """Eq. (6), second term, if it has any images; ``z`` (B, C) are the student's logits of the labelled ones."""
